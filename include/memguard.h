@@ -424,7 +424,9 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_scope_destroy(memguard_s
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_purge_all(uint32_t wait_ms);
 
 /* Wipes every protected page of the process: plaintext and keys, of all vaults. Async-signal-safe, takes no lock, waits for nobody. The
- * process MUST end soon after it: every other call may fault. For handlers of fatal signals. Does nothing in a forked child. */
+ * process MUST end soon after it: every other call may fault. For handlers of fatal signals, which should run on an alternate stack
+ * (SA_ONSTACK): one that interrupted a cipher call and runs on its private stack leaves that stack alone. Does nothing in a forked
+ * child. */
 MEMGUARD_API void memguard_emergency_wipe(void);
 
 /* ---- tools -------------------------------------------------------------------------------------------- */
@@ -438,8 +440,8 @@ MEMGUARD_API void memguard_wipe(void *p, size_t bytes);
 MEMGUARD_API MEMGUARD_MUST_USE int memguard_equal(const void *a, const void *b, size_t bytes);
 
 /* Runs fn(arg) on the caller's own stack, then wipes the stack below this call and clears the vector and caller-saved registers. The wipe
- * covers 64 KiB, and goes on below while it finds the stack used, to the end of the thread's stack. On a stack that is not
- * the thread's own (alternate signal stack, coroutine) it covers what fn used of the next 4 KiB.
+ * covers 64 KiB, and goes on below while it finds the stack used, to the end of the thread's stack (less 16 KiB). On a stack
+ * that is not the thread's own (alternate signal stack, coroutine), whose end is not known, it covers the next 1 KiB.
  * `result` may be null. Errors: none but ARGUMENT. Works after fork. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_call_scrubbed(int (*fn)(void *arg), void *arg, int *result);
 

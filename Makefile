@@ -1,0 +1,44 @@
+# Short ways to what CMake and the scripts do. `make help` lists them.
+PREFIX ?= /usr/local
+DESTDIR ?=
+.PHONY: help all build demo test test-long bench lint install clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
+
+all: build
+build: ## library, command and tests, in build/release
+	@scripts/setup build
+	@scripts/build release
+
+demo: ## what memguard does, shown on this machine
+	@scripts/setup build
+	@scripts/build install
+	@build/install/memguard demo
+
+test: ## all tests and checks: release builds and sanitizers
+	@scripts/setup test
+	@scripts/test
+
+test-long: ## the same and the tests that take hours
+	@scripts/setup test
+	@scripts/test long
+
+bench: ## how fast it is, next to others
+	@scripts/setup bench
+	@scripts/build bench
+	@build/bench/memguard-bench
+
+lint: ## clang-tidy over library and command
+	@scripts/setup test
+	@scripts/build release-clang
+	@clang-tidy -p build/release-clang --quiet $$(find src tools -name '*.c' ! -name 'arch_*')
+
+install: ## library, header, command and manual to PREFIX, below DESTDIR
+	@scripts/setup build
+	@scripts/build install
+	@DESTDIR="$(DESTDIR)" cmake --install build/install --prefix "$(PREFIX)" >build/install/install.log || \
+		{ cat build/install/install.log; exit 1; }
+
+clean: ## removes build/
+	@rm -rf build

@@ -1,0 +1,26 @@
+# What `make install` puts where: header, libraries, pkg-config file, CMake package, command, manual pages.
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/memguard)
+
+install(TARGETS memguard_shared memguard_static EXPORT memguard
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+if(TARGET memguard_command)
+    install(TARGETS memguard_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+foreach(section 1 3 7)
+    file(GLOB pages CONFIGURE_DEPENDS docs/man/*.${section})
+    install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()
+
+# The way from the package's files back to the prefix, so that an installed tree may be moved.
+file(RELATIVE_PATH MEMGUARD_PC_TO_PREFIX
+     ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+configure_file(memguard.pc.in memguard.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/memguard.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+install(EXPORT memguard NAMESPACE memguard:: FILE memguard-targets.cmake DESTINATION ${package_dir})
+configure_package_config_file(cmake/memguard-config.cmake.in memguard-config.cmake INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(memguard-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/memguard-config.cmake ${PROJECT_BINARY_DIR}/memguard-config-version.cmake
+        DESTINATION ${package_dir})

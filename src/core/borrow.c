@@ -1,0 +1,351 @@
+/* core/borrow: use, acquire, release, equal. A borrow goes through phases that a purge can tell apart (table.h): pinned (the library
+ * opens), held (the host has the bytes), pinned again (the library closes). No lock but the entry's own T for shared views.
+ * Must not know: how keys are assembled; how bodies are laid out. */
+#include "core/vault.h"
+
+enum { NEAR_BYTES = 512 };              /* of the pattern before shown bytes are checked after each use */
+enum { USE_WAIT_NS = 1000000000 };      /* the longest wait of `use` for a page, when lockable memory is short */
+
+/* ---- what every borrow does first and last ---- */
+
+struct borrow {
+    struct mg__vault *vault;
+    struct mg__entry *entry;
+    struct mg__thread *thread;
+};
+
+static memguard_status refuse(struct borrow *borrow, bool held, memguard_status status) {
+    mg__secret_after(borrow->entry, mg__entry_unpin(borrow->entry, held));
+    return status;
+}
+
+/* Pinned (hold: and held), past the gate, one use counted. */
+static memguard_status begin(uint64_t id, bool hold, struct borrow *borrow) {
+    memguard_status status = mg__entry_pin(id, hold, &borrow->entry);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return mg__fail_plain(status);
+    borrow->vault = mg__vault_of(borrow->entry);
+    status = mg__gate_check(borrow->vault);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return refuse(borrow, hold, status);
+    status = mg__limits_begin(borrow->entry, true);
+    return MG_LIKELY(status == MEMGUARD_OK) ? status : refuse(borrow, hold, status);
+}
+
+static void note_begin(struct borrow *borrow) { borrow->thread->borrows[borrow->vault->index % MG_THREAD_SLOTS]++; }
+
+static void note_end(struct mg__vault *vault, struct mg__thread *began, struct mg__thread *self) {
+    const size_t i = vault->index % MG_THREAD_SLOTS;
+    if (MG_LIKELY(began == self))
+        self->borrows[i]--;
+    else
+        atomic_fetch_add(&began->returned[i], 1);
+    if (MG_UNLIKELY(atomic_load(&vault->gate) == MG_GATE_PURGING)) mg__purge_resume(vault, began);
+}
+
+static size_t size_of(const struct mg__entry *entry) { return atomic_load_explicit(&entry->bytes, memory_order_relaxed); }
+static uint32_t rest_of(const struct mg__entry *entry) { return atomic_load_explicit(&entry->rest, memory_order_relaxed); }
+static bool is_guarded(const struct mg__entry *entry) {
+    return (atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_GUARDED) != 0;
+}
+
+/* ---- shared views of SEALED and CLOSED secrets ---- */
+
+static unsigned char *open_data(const struct mg__entry *entry) {
+    struct mg__region *region = rest_of(entry) == MEMGUARD_SEALED ? entry->open.region : entry->body.region;
+    return mg__region_data(region, size_of(entry));
+}
+
+static memguard_status view_open(struct borrow *borrow, unsigned char **data) {
+    struct mg__entry *entry = borrow->entry;
+    memguard_status status = MEMGUARD_OK;
+    mg__entry_lock(entry);
+    if (entry->views == 0) status = mg__open(borrow->vault, entry, MG_ACCESS_READ, data);
+    if (status == MEMGUARD_OK) {
+        entry->views++;
+        *data = open_data(entry);
+    }
+    mg__entry_unlock(entry);
+    return status;
+}
+
+static memguard_status view_close(struct mg__vault *vault, struct mg__entry *entry) {
+    memguard_status status = MEMGUARD_OK;
+    mg__entry_lock(entry);
+    if (--entry->views == 0) status = mg__close(vault, entry, false);
+    mg__entry_unlock(entry);
+    return status;
+}
+
+/* ---- use ---- */
+
+struct use {
+    struct borrow borrow;
+    memguard_fn *fn;
+    void *arg;
+    int result;
+};
+
+/* Runs fn with the bytes in the host's hands. false: they were revoked; *ran: fn was called. */
+static bool show(struct use *use, const unsigned char *data, bool *ran) {
+    struct mg__entry *entry = use->borrow.entry;
+    *ran = mg__entry_hold(entry);
+    if (MG_UNLIKELY(!*ran)) return true;
+    use->result = use->fn(data, size_of(entry), use->arg);
+    return mg__entry_unhold(entry);
+}
+
+static memguard_status outcome(bool ran, bool whole) {
+    if (MG_UNLIKELY(!ran)) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    return MG_LIKELY(whole) ? MEMGUARD_OK : mg__fail_plain(MEMGUARD_ERR_REVOKED);
+}
+
+static memguard_status fill_page(struct use *use, unsigned char *data) {
+    struct mg__entry *entry = use->borrow.entry;
+    if (MG_LIKELY(rest_of(entry) == MEMGUARD_SEALED)) return mg__unseal_body(use->borrow.vault, entry, data);
+    memcpy(data, entry->body.data, size_of(entry));
+    mg__arch_clear_registers();
+    return MEMGUARD_OK;
+}
+
+/* The bytes are shown in a use page: no change of access, no system call. */
+static memguard_status use_in_page(struct use *use, struct mg__use_page *page) {
+    struct mg__vault *vault = use->borrow.vault;
+    const size_t bytes = size_of(use->borrow.entry);
+    unsigned char *data = mg__region_data(page->region, bytes);
+    bool ran = false, intact = true;
+    const memguard_status status = fill_page(use, data);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) {
+        mg__use_page_give(page, bytes);
+        return status;
+    }
+    mg__use_page_show(page, mg__entry_id(use->borrow.entry));
+    const bool whole = show(use, data, &ran);
+    mg__use_page_end(page, !whole);
+    if (MG_LIKELY(whole)) intact = mg__region_intact_near(page->region, bytes, NEAR_BYTES);
+    mg__use_page_give(page, MG_LIKELY(intact) ? bytes : mg__sys_page());
+    if (MG_UNLIKELY(!intact)) mg__corrupted(vault, bytes);
+    return outcome(ran, whole);
+}
+
+/* The bytes are shown where a view would be. */
+static memguard_status use_in_view(struct use *use) {
+    unsigned char *data = NULL;
+    bool ran = false;
+    memguard_status status = view_open(&use->borrow, &data);
+    if (status != MEMGUARD_OK) return status;
+    const bool whole = show(use, data, &ran);
+    if (whole) status = view_close(use->borrow.vault, use->borrow.entry);
+    return status != MEMGUARD_OK ? status : outcome(ran, whole);
+}
+
+/* All use pages are busy: a guarded slot will do, if there is one; else wait for a page, unless this thread itself keeps others
+ * waiting. */
+static memguard_status use_without_page(struct use *use) {
+    struct mg__vault *vault = use->borrow.vault;
+    const bool may_wait = mg__thread_borrows(use->borrow.thread, vault) <= 1;
+    const uint64_t until = mg__sys_now_ns() + USE_WAIT_NS;
+    unsigned step = 0;
+    /* A compact slot is not a region: it waits for a page in any case. */
+    memguard_status status = rest_of(use->borrow.entry) == MEMGUARD_COMPACT ? MEMGUARD_ERR_LOCK_LIMIT : use_in_view(use);
+    if (status != MEMGUARD_ERR_LOCK_LIMIT) return status;
+    mg__use_page_note_wait();
+    do {
+        struct mg__use_page *page = mg__use_page_take(vault->kind);
+        if (page != NULL) return use_in_page(use, page);
+        mg__sys_backoff(&step);
+    } while (may_wait && mg__sys_now_ns() < until);
+    return mg__fail_lock_limit(mg__sys_lock_limit(), mg__budget_in_use(), mg__sys_page(), 0);
+}
+
+static bool fits_page(const struct mg__entry *entry) {
+    const uint32_t rest = rest_of(entry);
+    const bool copied = rest == MEMGUARD_SEALED || (rest == MEMGUARD_COMPACT && !is_guarded(entry));
+    return copied && size_of(entry) <= mg__sys_page();
+}
+
+static memguard_status use_pinned(struct use *use) {
+    if (MG_UNLIKELY(!fits_page(use->borrow.entry))) return use_in_view(use);
+    struct mg__use_page *page = mg__use_page_take(use->borrow.vault->kind);
+    return MG_LIKELY(page != NULL) ? use_in_page(use, page) : use_without_page(use);
+}
+
+static memguard_status use_secret(uint64_t id, struct use *use) {
+    use->borrow.thread = mg__thread_self();
+    if (MG_UNLIKELY(use->borrow.thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    memguard_status status = begin(id, false, &use->borrow);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+    note_begin(&use->borrow);
+    status = use_pinned(use);
+    const bool over = mg__limits_end(use->borrow.entry);
+    mg__secret_after(use->borrow.entry, mg__entry_unpin(use->borrow.entry, false));
+    if (MG_UNLIKELY(over)) mg__limits_expire(id);
+    note_end(use->borrow.vault, use->borrow.thread, use->borrow.thread);
+    return status;
+}
+
+memguard_status memguard_secret_use(memguard_secret secret, memguard_fn *fn, void *arg, int *result) {
+    struct use use = {.fn = fn, .arg = arg};
+    MG_REFUSE_FORKED();
+    if (MG_UNLIKELY(fn == NULL)) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    const memguard_status status = use_secret(secret.id, &use);
+    if (result != NULL) *result = use.result;
+    return status;
+}
+
+struct comparison {
+    const void *other;
+    size_t bytes;
+};
+
+static int differs(const void *bytes, size_t size, void *arg) {
+    const struct comparison *comparison = arg;
+    if (size != comparison->bytes) return 1;
+    const unsigned difference = mg__differ(bytes, comparison->other, size);
+    mg__arch_clear_registers();
+    return difference != 0;
+}
+
+memguard_status memguard_secret_equal(memguard_secret secret, const void *other, size_t bytes) {
+    struct comparison comparison = {other, bytes};
+    int result = 1;
+    if (other == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    const memguard_status status = memguard_secret_use(secret, differs, &comparison, &result);
+    if (status != MEMGUARD_OK) return status;
+    return result == 0 ? MEMGUARD_OK : mg__fail_plain(MEMGUARD_ERR_MISMATCH);
+}
+
+/* ---- acquire ---- */
+
+static void fill_view(memguard_view *view, const struct borrow *borrow, uint64_t id, unsigned char *data, uint32_t access) {
+    view->data = data;
+    view->size = size_of(borrow->entry);
+    view->pin[0] = id;
+    view->pin[1] = ((uint64_t)borrow->thread->number << 8) | access;
+}
+
+/* MAPPED and COMPACT lie open: one atomic step does it all. */
+static bool lies_open(const struct mg__entry *entry) { return rest_of(entry) >= MEMGUARD_MAPPED; }
+
+static unsigned char *lying_data(const struct mg__entry *entry) {
+    if (rest_of(entry) == MEMGUARD_COMPACT && !is_guarded(entry)) return entry->body.data;
+    return mg__region_data(entry->body.region, size_of(entry));
+}
+
+static memguard_status open_for_reading(struct borrow *borrow, unsigned char **data) {
+    if (MG_LIKELY(lies_open(borrow->entry))) {
+        *data = lying_data(borrow->entry);
+        return MG_LIKELY(mg__entry_hold(borrow->entry)) ? MEMGUARD_OK : mg__fail_plain(MEMGUARD_ERR_STALE);
+    }
+    const memguard_status status = view_open(borrow, data);
+    if (status != MEMGUARD_OK || mg__entry_hold(borrow->entry)) return status;
+    const memguard_status closed = view_close(borrow->vault, borrow->entry);
+    return closed != MEMGUARD_OK ? closed : mg__fail_plain(MEMGUARD_ERR_STALE);
+}
+
+static memguard_status acquire_read(uint64_t id, struct borrow *borrow, memguard_view *view) {
+    unsigned char *data = NULL;
+    memguard_status status = begin(id, false, borrow);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+    status = open_for_reading(borrow, &data);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return refuse(borrow, false, status);
+    fill_view(view, borrow, id, data, MEMGUARD_READ);
+    return MEMGUARD_OK;
+}
+
+static memguard_status open_for_writing(struct borrow *borrow, unsigned char **data) {
+    if ((atomic_load_explicit(&borrow->entry->flags, memory_order_relaxed) & MG_ENTRY_FROZEN) != 0)
+        return mg__fail_plain(MEMGUARD_ERR_FROZEN);
+    memguard_status status = mg__limits_begin(borrow->entry, true);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__open(borrow->vault, borrow->entry, MG_ACCESS_WRITE, data);
+    if (status != MEMGUARD_OK || mg__entry_hold(borrow->entry)) return status;
+    status = mg__close(borrow->vault, borrow->entry, false);
+    return status != MEMGUARD_OK ? status : mg__fail_plain(MEMGUARD_ERR_STALE);
+}
+
+static memguard_status acquire_write(uint64_t id, struct borrow *borrow, memguard_view *view) {
+    unsigned char *data = NULL;
+    memguard_status status = mg__secret_seize((memguard_secret){id}, &borrow->vault, &borrow->entry);
+    if (status != MEMGUARD_OK) return status;
+    status = open_for_writing(borrow, &data);
+    if (status != MEMGUARD_OK) {
+        mg__secret_after(borrow->entry, mg__entry_unseize(borrow->entry));
+        return status;
+    }
+    fill_view(view, borrow, id, data, MEMGUARD_WRITE);
+    return MEMGUARD_OK;
+}
+
+memguard_status memguard_secret_acquire(memguard_secret secret, uint32_t access, memguard_view *view) {
+    struct borrow borrow = {0};
+    if (view == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    *view = (memguard_view){0};
+    MG_REFUSE_FORKED();
+    borrow.thread = mg__thread_self();
+    if (MG_UNLIKELY(borrow.thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    memguard_status status = MEMGUARD_ERR_ARGUMENT;
+    if (MG_LIKELY(access == MEMGUARD_READ))
+        status = acquire_read(secret.id, &borrow, view);
+    else if (access == MEMGUARD_WRITE)
+        status = acquire_write(secret.id, &borrow, view);
+    else
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "access %u: READ or WRITE", access);
+    if (MG_LIKELY(status == MEMGUARD_OK)) note_begin(&borrow);
+    return status;
+}
+
+/* ---- release ---- */
+
+static memguard_status release_read(struct mg__vault *vault, struct mg__entry *entry, uint64_t id) {
+    const bool open = lies_open(entry);
+    bool whole = true;
+    memguard_status status = MEMGUARD_OK;
+    if (!open) {
+        whole = mg__entry_unhold(entry);
+        if (whole) status = view_close(vault, entry);
+    }
+    const bool over = mg__limits_end(entry);
+    const enum mg__unpin left = mg__entry_unpin(entry, open);
+    mg__secret_after(entry, left);
+    if (MG_UNLIKELY(over && left == MG_UNPINNED)) mg__limits_expire(id);
+    if (MG_UNLIKELY(!whole || left == MG_UNPINNED_REVOKED || left == MG_LAST_OF_REVOKED))
+        return mg__fail_plain(MEMGUARD_ERR_REVOKED);
+    return status;
+}
+
+static memguard_status release_write(struct mg__vault *vault, struct mg__entry *entry, uint64_t id) {
+    memguard_status status = MEMGUARD_OK;
+    const bool whole = mg__entry_unhold(entry);
+    if (whole) status = mg__close(vault, entry, true);
+    const bool over = mg__limits_end(entry);
+    const enum mg__unpin left = mg__entry_unseize(entry);
+    mg__secret_after(entry, left);
+    if (over && left == MG_UNPINNED) mg__limits_expire(id);
+    return whole ? status : mg__fail_plain(MEMGUARD_ERR_REVOKED);
+}
+
+/* The entry that a view pins; NULL when the view was released already, or was never one. */
+static struct mg__entry *pinned_entry(const memguard_view *view, uint32_t access) {
+    struct mg__entry *entry = mg__entry_at(view->pin[0]);
+    if (entry == NULL) return NULL;
+    const uint64_t word = atomic_load(&entry->word);
+    const bool fits = (word ^ view->pin[0]) >> 32 == 0 && (word & (MG_WORD_L | MG_WORD_S)) == MG_WORD_L;
+    const bool writes = access == MEMGUARD_WRITE;
+    return fits && mg__word_held(word) != 0 && ((word & MG_WORD_X) != 0) == writes ? entry : NULL;
+}
+
+memguard_status memguard_view_release(memguard_view *view) {
+    if (view == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    if (view->pin[0] == 0) return MEMGUARD_OK;
+    MG_REFUSE_FORKED();
+    const uint64_t id = view->pin[0];
+    const uint32_t access = (uint32_t)(view->pin[1] & 0xFF);
+    struct mg__entry *entry = pinned_entry(view, access);
+    struct mg__thread *self = mg__thread_self(), *began = mg__thread_by_number((uint32_t)(view->pin[1] >> 8));
+    *view = (memguard_view){0};
+    if (entry == NULL || began == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    struct mg__vault *vault = mg__vault_of(entry);
+    const memguard_status status =
+        access == MEMGUARD_WRITE ? release_write(vault, entry, id) : release_read(vault, entry, id);
+    note_end(vault, began, self);
+    return status;
+}

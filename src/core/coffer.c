@@ -1,0 +1,589 @@
+/* See coffer.h and docs/KEYS.md section 2. Everything that handles keys is a `body_*` function: it runs on a bench, and only
+ * there; its frame and the registers are wiped when it returns.
+ * Must not know: handles, secrets' states. */
+#include "core/coffer.h"
+
+#include <stddef.h>
+
+void (*mg__coffer_on_lease)(uint64_t end_ns);
+
+enum { WORDS = MG_KEY_BYTES / 8, AREAS = 6 };
+
+typedef _Atomic uint64_t shared_key[WORDS];
+struct lease_area {
+    shared_key keys[MG_LEASE_KEYS];
+};
+
+/* The protected page: the share of each epoch; areas for masked keys and, elsewhere, for their masks. */
+struct mg__coffer_page {
+    unsigned char y[2][MG_KEY_BYTES];
+    struct lease_area values[AREAS], masks[AREAS];
+};
+_Static_assert(sizeof(struct mg__coffer_page) <= 4096, "the coffer fits the smallest page");
+
+static void xor_key(unsigned char out[MG_KEY_BYTES], const unsigned char a[MG_KEY_BYTES],
+                    const unsigned char b[MG_KEY_BYTES]) {
+    for (size_t i = 0; i < MG_KEY_BYTES; i++) out[i] = (unsigned char)(a[i] ^ b[i]);
+}
+
+static const unsigned char *prekey_of(const struct mg__coffer *coffer, uint32_t epoch) {
+    return mg__region_data(coffer->prekeys[epoch], coffer->policy.prekey_bytes);
+}
+
+/* ---- reading the shares ---- */
+
+/* Pins the current epoch: its shares are not wiped before end_reading. false: there is no key. */
+static bool begin_reading(struct mg__coffer *coffer, uint32_t *epoch) {
+    for (;;) {
+        *epoch = atomic_load(&coffer->current);
+        atomic_fetch_add(&coffer->readers[*epoch], 1);
+        if (atomic_load(&coffer->state) != MG_COFFER_SPLIT) break;
+        if (atomic_load(&coffer->current) == *epoch) return true;
+        atomic_fetch_sub(&coffer->readers[*epoch], 1);
+    }
+    atomic_fetch_sub(&coffer->readers[*epoch], 1);
+    return false;
+}
+
+static void end_reading(struct mg__coffer *coffer, uint32_t epoch) { atomic_fetch_sub(&coffer->readers[epoch], 1); }
+
+static void wait_for_readers(struct mg__coffer *coffer, uint32_t epoch) {
+    unsigned step = 0;
+    while (atomic_load(&coffer->readers[epoch]) != 0) mg__sys_backoff(&step);
+}
+
+/* On a bench. K = y XOR H(x). */
+static bool body_assemble(struct mg__coffer *coffer, unsigned char key[MG_KEY_BYTES]) {
+    unsigned char hash[MG_KEY_BYTES];
+    uint32_t epoch = 0;
+    if (!begin_reading(coffer, &epoch)) return false;
+    mg__crypto_hash(hash, prekey_of(coffer, epoch), coffer->policy.prekey_bytes);
+    xor_key(key, coffer->page->y[epoch], hash);
+    end_reading(coffer, epoch);
+    return true;
+}
+
+static bool body_secrets_key(struct mg__coffer *coffer, unsigned char key[MG_KEY_BYTES]) {
+    unsigned char whole[MG_KEY_BYTES];
+    if (!body_assemble(coffer, whole)) return false;
+    mg__crypto_derive(key, MG_DERIVE_SECRETS, whole);
+    return true;
+}
+
+/* Runs a body; signals are blocked where the vault wants that. */
+static memguard_status on_bench(struct mg__coffer *coffer, void (*body)(void *), void *arg, size_t depth) {
+    struct mg__signals_guard {
+        struct mg__sys_signals saved;
+    } guard;
+    if (MG_LIKELY(!coffer->policy.strict_signals)) return mg__bench_call(coffer->policy.kind, body, arg, depth);
+    mg__sys_signals_block(&guard.saved);
+    const memguard_status status = mg__bench_call(coffer->policy.kind, body, arg, depth);
+    mg__sys_signals_restore(&guard.saved);
+    return status;
+}
+
+/* ---- the lease: writers ---- */
+
+static void begin_change(struct mg__coffer *coffer) {
+    unsigned step = 0;
+    while (atomic_exchange_explicit(&coffer->lease_writer, 1, memory_order_acquire) != 0) mg__sys_backoff(&step);
+    atomic_fetch_add(&coffer->sequence, 1);
+}
+
+static void end_change(struct mg__coffer *coffer) {
+    atomic_fetch_add_explicit(&coffer->sequence, 1, memory_order_release);
+    atomic_store_explicit(&coffer->lease_writer, 0, memory_order_release);
+}
+
+static void store_masked(shared_key value, const shared_key mask, const unsigned char key[MG_KEY_BYTES]) {
+    uint64_t words[WORDS];
+    memcpy(words, key, sizeof words);
+    for (size_t i = 0; i < WORDS; i++) {
+        const uint64_t m = atomic_load_explicit(&mask[i], memory_order_relaxed);
+        atomic_store_explicit(&value[i], words[i] ^ m, memory_order_release);
+    }
+}
+
+static void wipe_area(struct lease_area *area) {
+    for (size_t k = 0; k < MG_LEASE_KEYS; k++)
+        for (size_t i = 0; i < WORDS; i++) atomic_store_explicit(&area->keys[k][i], 0, memory_order_release);
+}
+
+static struct lease_area *value_area(struct mg__coffer *coffer) {
+    return &coffer->page->values[atomic_load_explicit(&coffer->value_place, memory_order_relaxed) % AREAS];
+}
+
+static struct lease_area *mask_area(struct mg__coffer *coffer) {
+    return &coffer->page->masks[atomic_load_explicit(&coffer->mask_place, memory_order_relaxed) % AREAS];
+}
+
+/* Called with the mutex held. */
+static void end_lease(struct mg__coffer *coffer, uint64_t now_ns) {
+    const uint64_t start = atomic_load_explicit(&coffer->lease_start_ns, memory_order_relaxed);
+    if (atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed) == 0) return;
+    begin_change(coffer);
+    wipe_area(value_area(coffer));
+    wipe_area(mask_area(coffer));
+    for (size_t k = 0; k < MG_LEASE_KEYS; k++)
+        atomic_store_explicit(&coffer->lease_prefixes[k], 0, memory_order_release);
+    end_change(coffer);
+    atomic_store_explicit(&coffer->lease_end_ns, 0, memory_order_relaxed);
+    const uint64_t length = now_ns > start ? now_ns - start : 0;
+    coffer->leased_ns += length;
+    if (length > coffer->longest_lease_ns) coffer->longest_lease_ns = length;
+}
+
+struct start_work {
+    struct mg__coffer *coffer;
+    unsigned char prefix[MG_PREFIX_BYTES];
+    uint32_t number;
+    int error;
+    bool no_key;
+};
+
+/* Random places and masks: straight from the kernel into the protected page. */
+static int draw_masks(struct mg__coffer *coffer) {
+    unsigned char places[2];
+    int error = mg__sys_random(places, sizeof places);
+    if (error != 0) return error;
+    atomic_store_explicit(&coffer->value_place, places[0] % AREAS, memory_order_release);
+    atomic_store_explicit(&coffer->mask_place, places[1] % AREAS, memory_order_release);
+    struct lease_area drawn;
+    error = mg__sys_random(&drawn, sizeof drawn);
+    if (error != 0) return error;
+    for (size_t k = 0; k < MG_LEASE_KEYS; k++)
+        for (size_t i = 0; i < WORDS; i++)
+            atomic_store_explicit(&mask_area(coffer)->keys[k][i],
+                                  atomic_load_explicit(&drawn.keys[k][i], memory_order_relaxed), memory_order_release);
+    return 0;
+}
+
+static void body_start_lease(void *arg) {
+    struct start_work *work = arg;
+    struct mg__coffer *coffer = work->coffer;
+    unsigned char key[MG_KEY_BYTES], subkey[MG_KEY_BYTES];
+    work->no_key = !body_secrets_key(coffer, key);
+    if (work->no_key) return;
+    mg__crypto_subkey(subkey, key, work->prefix);
+    begin_change(coffer);
+    work->error = draw_masks(coffer);
+    if (work->error == 0) {
+        store_masked(value_area(coffer)->keys[0], mask_area(coffer)->keys[0], key);
+        store_masked(value_area(coffer)->keys[1], mask_area(coffer)->keys[1], subkey);
+        atomic_store_explicit(&coffer->lease_prefixes[1], work->number, memory_order_release);
+    }
+    end_change(coffer);
+}
+
+static memguard_status no_key(struct mg__coffer *coffer) {
+    if (atomic_load(&coffer->state) == MG_COFFER_WRAPPED) return mg__fail_plain(MEMGUARD_ERR_LOCKED);
+    return mg__fail(MEMGUARD_ERR_STATE, 0, "the vault has no key: it is being purged, or its last purge could not draw a new key");
+}
+
+/* Called with the mutex held. */
+static memguard_status start_lease(struct mg__coffer *coffer) {
+    struct start_work work = {.coffer = coffer};
+    const uint64_t now = mg__sys_now_ns();
+    if (atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed) != 0) return MEMGUARD_OK;
+    memguard_status status = mg__prefix_freshen(now);
+    if (status != MEMGUARD_OK) return status;
+    work.number = mg__prefix_current(work.prefix);
+    status = on_bench(coffer, body_start_lease, &work, MG_BENCH_DEEP);
+    if (status != MEMGUARD_OK) return status;
+    if (work.no_key) return no_key(coffer);
+    if (work.error != 0)
+        return mg__fail(MEMGUARD_ERR_RANDOM, work.error, "no randomness to mask the key with (errno %d)", work.error);
+    atomic_store_explicit(&coffer->lease_start_ns, now, memory_order_relaxed);
+    atomic_store_explicit(&coffer->lease_end_ns, now + coffer->policy.lease_ns, memory_order_relaxed);
+    coffer->leases++;
+    return MEMGUARD_OK;
+}
+
+static memguard_status ensure_lease(struct mg__coffer *coffer) {
+    mg__mutex_lock(&coffer->mutex);
+    const memguard_status status = start_lease(coffer);
+    const uint64_t end = atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed);
+    mg__mutex_unlock(&coffer->mutex);
+    if (status == MEMGUARD_OK && mg__coffer_on_lease != NULL) mg__coffer_on_lease(end);
+    return status;
+}
+
+/* ---- the lease: readers, on a bench ---- */
+
+static void load_unmasked(unsigned char key[MG_KEY_BYTES], const shared_key value, const shared_key mask) {
+    uint64_t words[WORDS];
+    for (size_t i = 0; i < WORDS; i++)
+        words[i] = atomic_load_explicit(&value[i], memory_order_acquire) ^
+                   atomic_load_explicit(&mask[i], memory_order_acquire);
+    memcpy(key, words, sizeof words);
+}
+
+/* One consistent copy of leased key `k`; false when there is no lease or it changed meanwhile. */
+static bool body_leased_key(struct mg__coffer *coffer, size_t k, uint64_t sequence, unsigned char key[MG_KEY_BYTES]) {
+    load_unmasked(key, value_area(coffer)->keys[k], mask_area(coffer)->keys[k]);
+    return atomic_load_explicit(&coffer->sequence, memory_order_acquire) == sequence;
+}
+
+static size_t leased_slot(struct mg__coffer *coffer, uint32_t prefix) {
+    for (size_t k = 1; k < MG_LEASE_KEYS; k++)
+        if (atomic_load_explicit(&coffer->lease_prefixes[k], memory_order_acquire) == prefix) return k;
+    return 0;
+}
+
+/* Keeps a subkey for the rest of the lease; gives up when somebody else changes the lease. */
+static void body_keep(struct mg__coffer *coffer, uint64_t sequence, uint32_t prefix, const unsigned char *subkey) {
+    if (atomic_exchange_explicit(&coffer->lease_writer, 1, memory_order_acquire) != 0) return;
+    if (atomic_load(&coffer->sequence) == sequence) {
+        const size_t k = 2 + coffer->next_victim++ % (MG_LEASE_KEYS - 2);
+        atomic_fetch_add(&coffer->sequence, 1);
+        store_masked(value_area(coffer)->keys[k], mask_area(coffer)->keys[k], subkey);
+        atomic_store_explicit(&coffer->lease_prefixes[k], prefix, memory_order_release);
+        atomic_fetch_add_explicit(&coffer->sequence, 1, memory_order_release);
+    }
+    atomic_store_explicit(&coffer->lease_writer, 0, memory_order_release);
+}
+
+enum answer { ANSWER_OK, ANSWER_AUTH, ANSWER_NO_LEASE, ANSWER_NO_KEY };
+
+static enum answer body_derive_leased(struct mg__coffer *coffer, uint64_t sequence, uint32_t prefix,
+                                      unsigned char subkey[MG_KEY_BYTES]) {
+    unsigned char key[MG_KEY_BYTES], bytes[MG_PREFIX_BYTES];
+    if (!body_leased_key(coffer, 0, sequence, key)) return ANSWER_NO_LEASE;
+    mg__prefix_bytes(prefix, bytes);
+    mg__crypto_subkey(subkey, key, bytes);
+    body_keep(coffer, sequence, prefix, subkey);
+    return ANSWER_OK;
+}
+
+/* The subkey of *prefix; of the sealing one, which is then told, when *prefix is 0. */
+static enum answer body_leased_subkey(struct mg__coffer *coffer, uint32_t *prefix, unsigned char subkey[MG_KEY_BYTES]) {
+    const uint64_t sequence = atomic_load_explicit(&coffer->sequence, memory_order_acquire);
+    const uint32_t sealing = atomic_load_explicit(&coffer->lease_prefixes[1], memory_order_acquire);
+    if (MG_UNLIKELY((sequence & 1) != 0 || sealing == 0)) return ANSWER_NO_LEASE;
+    if (*prefix == 0) *prefix = sealing;
+    const size_t k = leased_slot(coffer, *prefix);
+    if (MG_UNLIKELY(k == 0)) return body_derive_leased(coffer, sequence, *prefix, subkey);
+    return body_leased_key(coffer, k, sequence, subkey) ? ANSWER_OK : ANSWER_NO_LEASE;
+}
+
+static enum answer body_strict_subkey(struct mg__coffer *coffer, uint32_t *prefix, unsigned char subkey[MG_KEY_BYTES]) {
+    unsigned char key[MG_KEY_BYTES], bytes[MG_PREFIX_BYTES];
+    if (*prefix == 0)
+        *prefix = mg__prefix_current(bytes);
+    else
+        mg__prefix_bytes(*prefix, bytes);
+    if (!body_secrets_key(coffer, key)) return ANSWER_NO_KEY;
+    mg__crypto_subkey(subkey, key, bytes);
+    return ANSWER_OK;
+}
+
+/* ---- sealing ---- */
+
+struct work {
+    struct mg__coffer *coffer;
+    struct mg__place place;
+    unsigned char *out;
+    const unsigned char *in;
+    size_t bytes;
+    bool seals, strict;
+    enum answer answer;
+};
+
+static void write_tail(unsigned char tail[MG_TAIL_BYTES], const struct mg__place *place) {
+    for (size_t i = 0; i < 4; i++) {
+        tail[i] = (unsigned char)(place->index >> (8 * i));
+        tail[4 + i] = (unsigned char)(place->version >> (8 * i));
+    }
+}
+
+static void body_work(void *arg) {
+    struct work *work = arg;
+    unsigned char subkey[MG_KEY_BYTES], tail[MG_TAIL_BYTES];
+    work->answer = work->strict ? body_strict_subkey(work->coffer, &work->place.prefix, subkey)
+                                : body_leased_subkey(work->coffer, &work->place.prefix, subkey);
+    if (MG_UNLIKELY(work->answer != ANSWER_OK)) return;
+    write_tail(tail, &work->place);
+    if (work->seals)
+        mg__crypto_seal(work->out, work->in, work->bytes, tail, subkey);
+    else if (!mg__crypto_unseal(work->out, work->in, work->bytes, tail, subkey))
+        work->answer = ANSWER_AUTH;
+}
+
+static memguard_status finish(struct mg__coffer *coffer, enum answer answer) {
+    if (MG_LIKELY(answer == ANSWER_OK)) return MEMGUARD_OK;
+    return answer == ANSWER_AUTH ? mg__fail_plain(MEMGUARD_ERR_AUTH) : no_key(coffer);
+}
+
+static memguard_status run(struct work *work) {
+    struct mg__coffer *coffer = work->coffer;
+    memguard_status status = MEMGUARD_OK;
+    const uint32_t prefix = work->place.prefix;
+    work->strict = atomic_load_explicit(&coffer->policy.strict, memory_order_relaxed);
+    if (MG_UNLIKELY(work->strict && work->seals)) status = mg__prefix_freshen(mg__sys_now_ns());
+    const size_t depth = work->strict || work->bytes > 64 ? MG_BENCH_DEEP : MG_BENCH_SHALLOW;
+    while (status == MEMGUARD_OK) {
+        work->place.prefix = prefix;
+        status = on_bench(coffer, body_work, work, depth);
+        if (MG_LIKELY(status != MEMGUARD_OK || work->answer != ANSWER_NO_LEASE)) break;
+        status = ensure_lease(coffer);
+    }
+    return status != MEMGUARD_OK ? status : finish(coffer, work->answer);
+}
+
+memguard_status mg__coffer_seal(struct mg__coffer *coffer, struct mg__place *place, unsigned char *sealed,
+                                const unsigned char *plain, size_t bytes) {
+    struct work work = {coffer, *place, sealed, plain, bytes, true, false, ANSWER_OK};
+    work.place.prefix = 0;
+    const memguard_status status = run(&work);
+    if (MG_LIKELY(status == MEMGUARD_OK)) place->prefix = work.place.prefix;
+    return status;
+}
+
+memguard_status mg__coffer_unseal(struct mg__coffer *coffer, const struct mg__place *place, unsigned char *plain,
+                                  const unsigned char *sealed, size_t bytes) {
+    struct work work = {coffer, *place, plain, sealed, bytes, false, false, ANSWER_OK};
+    return run(&work);
+}
+
+/* ---- filling, forgetting ---- */
+
+/* A region with fresh random bytes, or nothing. */
+static memguard_status make_prekey(struct mg__coffer *coffer, size_t bytes, struct mg__region **region) {
+    memguard_status status = mg__region_take(coffer->policy.kind, bytes, region);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__region_protect(*region, MG_ACCESS_WRITE);
+    if (status == MEMGUARD_OK) {
+        const int error = mg__sys_random(mg__region_data(*region, bytes), bytes);
+        if (error != 0)
+            status = mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness for the key's shares (errno %d)", error);
+    }
+    if (status == MEMGUARD_OK) status = mg__region_protect(*region, MG_ACCESS_READ);
+    if (status != MEMGUARD_OK) {
+        mg__region_give(*region, bytes);
+        *region = NULL;
+    }
+    return status;
+}
+
+static void drop_prekey(struct mg__coffer *coffer, uint32_t epoch) {
+    if (coffer->prekeys[epoch] != NULL) mg__region_give(coffer->prekeys[epoch], coffer->policy.prekey_bytes);
+    coffer->prekeys[epoch] = NULL;
+    mg__wipe(coffer->page->y[epoch], MG_KEY_BYTES);
+}
+
+static memguard_status make_page(struct mg__coffer *coffer) {
+    if (coffer->region != NULL) return MEMGUARD_OK;
+    memguard_status status = mg__region_take(coffer->policy.kind, sizeof *coffer->page, &coffer->region);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__region_protect(coffer->region, MG_ACCESS_WRITE);
+    if (status != MEMGUARD_OK) {
+        mg__region_give(coffer->region, 0);
+        coffer->region = NULL;
+        return status;
+    }
+    coffer->page = (struct mg__coffer_page *)(void *)mg__region_data(coffer->region, sizeof *coffer->page);
+    mg__wipe(coffer->page, sizeof *coffer->page);
+    return MEMGUARD_OK;
+}
+
+static void drop_page(struct mg__coffer *coffer) {
+    if (coffer->region != NULL) mg__region_give(coffer->region, sizeof *coffer->page);
+    coffer->region = NULL;
+    coffer->page = NULL;
+}
+
+/* The wanted size, or the largest that can be had where the host left the choice to us. */
+static memguard_status make_first_prekey(struct mg__coffer *coffer) {
+    memguard_status status = make_prekey(coffer, coffer->policy.prekey_bytes, &coffer->prekeys[0]);
+    while (status == MEMGUARD_ERR_LOCK_LIMIT && coffer->policy.prekey_may_shrink && coffer->policy.prekey_bytes > 4096) {
+        coffer->policy.prekey_bytes /= 2;
+        status = make_prekey(coffer, coffer->policy.prekey_bytes, &coffer->prekeys[0]);
+    }
+    return status;
+}
+
+static memguard_status fill(struct mg__coffer *coffer) {
+    memguard_status status = make_page(coffer);
+    if (status == MEMGUARD_OK) status = make_first_prekey(coffer);
+    if (status == MEMGUARD_OK) {
+        const int error = mg__sys_random(coffer->page->y[0], MG_KEY_BYTES);
+        if (error != 0)
+            status = mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness for the key's shares (errno %d)", error);
+    }
+    if (status != MEMGUARD_OK) {
+        if (coffer->page != NULL) drop_prekey(coffer, 0);
+        drop_page(coffer);
+        return status;
+    }
+    atomic_store(&coffer->current, 0);
+    coffer->next_rekey_ns = mg__sys_now_ns() + coffer->policy.rekey_ns;
+    atomic_store(&coffer->state, MG_COFFER_SPLIT);
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__coffer_fill(struct mg__coffer *coffer) {
+    mg__mutex_lock(&coffer->mutex);
+    const memguard_status status = fill(coffer);
+    mg__mutex_unlock(&coffer->mutex);
+    return status;
+}
+
+/* Called with the mutex held: the shares go, in whatever state. */
+static void drop_shares(struct mg__coffer *coffer, enum mg__coffer_state next) {
+    atomic_store(&coffer->state, next);
+    end_lease(coffer, mg__sys_now_ns());
+    if (coffer->page == NULL) return;
+    for (uint32_t epoch = 0; epoch < 2; epoch++) {
+        wait_for_readers(coffer, epoch);
+        drop_prekey(coffer, epoch);
+    }
+}
+
+void mg__coffer_forget(struct mg__coffer *coffer) {
+    mg__mutex_lock(&coffer->mutex);
+    drop_shares(coffer, MG_COFFER_GONE);
+    drop_page(coffer);
+    mg__wipe(coffer->wrapped, sizeof coffer->wrapped);
+    mg__mutex_unlock(&coffer->mutex);
+}
+
+/* ---- re-keying ---- */
+
+struct rekey_work {
+    struct mg__coffer *coffer;
+    const unsigned char *fresh; /* x' */
+    uint32_t from, to;
+};
+
+static void body_rekey(void *arg) {
+    struct rekey_work *work = arg;
+    struct mg__coffer *coffer = work->coffer;
+    unsigned char old[MG_KEY_BYTES], new[MG_KEY_BYTES], change[MG_KEY_BYTES];
+    mg__crypto_hash(old, prekey_of(coffer, work->from), coffer->policy.prekey_bytes);
+    mg__crypto_hash(new, work->fresh, coffer->policy.prekey_bytes);
+    xor_key(change, old, new);
+    xor_key(coffer->page->y[work->to], coffer->page->y[work->from], change);
+}
+
+static memguard_status rekey(struct mg__coffer *coffer) {
+    if (atomic_load(&coffer->state) != MG_COFFER_SPLIT) return MEMGUARD_OK;
+    const uint32_t from = atomic_load(&coffer->current), to = 1 - from;
+    struct mg__region *fresh = NULL;
+    memguard_status status = make_prekey(coffer, coffer->policy.prekey_bytes, &fresh);
+    if (status != MEMGUARD_OK) return status;
+    struct rekey_work work = {coffer, mg__region_data(fresh, coffer->policy.prekey_bytes), from, to};
+    status = on_bench(coffer, body_rekey, &work, MG_BENCH_DEEP);
+    if (status != MEMGUARD_OK) {
+        mg__region_give(fresh, coffer->policy.prekey_bytes);
+        return status;
+    }
+    coffer->prekeys[to] = fresh;
+    atomic_store(&coffer->current, to); /* the commit */
+    wait_for_readers(coffer, from);
+    drop_prekey(coffer, from);
+    coffer->rekeys++;
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__coffer_rekey(struct mg__coffer *coffer) {
+    mg__mutex_lock(&coffer->mutex);
+    const memguard_status status = rekey(coffer);
+    if (status != MEMGUARD_OK) coffer->rekey_failures++;
+    mg__mutex_unlock(&coffer->mutex);
+    return status;
+}
+
+static uint64_t tend(struct mg__coffer *coffer, uint64_t now_ns, bool force, bool may_rekey) {
+    uint64_t end = atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed);
+    if (end != 0 && (force || now_ns >= end)) {
+        end_lease(coffer, now_ns);
+        end = 0;
+    }
+    uint64_t due = end == 0 ? UINT64_MAX : end;
+    if (!may_rekey || atomic_load(&coffer->state) != MG_COFFER_SPLIT) return due;
+    if (now_ns >= coffer->next_rekey_ns) {
+        if (rekey(coffer) != MEMGUARD_OK) coffer->rekey_failures++;
+        coffer->next_rekey_ns = now_ns + coffer->policy.rekey_ns;
+    }
+    return due < coffer->next_rekey_ns ? due : coffer->next_rekey_ns;
+}
+
+uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool force, bool may_rekey) {
+    mg__mutex_lock(&coffer->mutex);
+    const uint64_t due = tend(coffer, now_ns, force, may_rekey);
+    mg__mutex_unlock(&coffer->mutex);
+    return due;
+}
+
+/* ---- locking ---- */
+
+struct wrap_work {
+    struct mg__coffer *coffer;
+    const unsigned char *kek;
+    const unsigned char *fresh; /* unwrap: x' */
+    bool done;
+};
+
+static void body_wrap(void *arg) {
+    struct wrap_work *work = arg;
+    unsigned char key[MG_KEY_BYTES];
+    work->done = body_assemble(work->coffer, key);
+    if (work->done) mg__crypto_wrap(work->coffer->wrapped, key, work->kek);
+}
+
+static memguard_status wrap(struct mg__coffer *coffer, const unsigned char *kek) {
+    struct wrap_work work = {coffer, kek, NULL, false};
+    const int error = mg__sys_random(coffer->wrapped, 24);
+    if (error != 0) return mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness for a nonce (errno %d)", error);
+    const memguard_status status = on_bench(coffer, body_wrap, &work, MG_BENCH_DEEP);
+    if (status != MEMGUARD_OK) return status;
+    if (!work.done) return no_key(coffer);
+    drop_shares(coffer, MG_COFFER_WRAPPED);
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__coffer_wrap(struct mg__coffer *coffer, const unsigned char *kek) {
+    mg__mutex_lock(&coffer->mutex);
+    const memguard_status status = wrap(coffer, kek);
+    mg__mutex_unlock(&coffer->mutex);
+    return status;
+}
+
+static void body_unwrap(void *arg) {
+    struct wrap_work *work = arg;
+    struct mg__coffer *coffer = work->coffer;
+    unsigned char key[MG_KEY_BYTES], hash[MG_KEY_BYTES];
+    work->done = mg__crypto_unwrap(key, coffer->wrapped, work->kek);
+    if (!work->done) return;
+    mg__crypto_hash(hash, work->fresh, coffer->policy.prekey_bytes);
+    xor_key(coffer->page->y[0], key, hash);
+}
+
+static memguard_status unwrap(struct mg__coffer *coffer, const unsigned char *kek) {
+    struct mg__region *fresh = NULL;
+    memguard_status status = make_prekey(coffer, coffer->policy.prekey_bytes, &fresh);
+    if (status != MEMGUARD_OK) return status;
+    struct wrap_work work = {coffer, kek, mg__region_data(fresh, coffer->policy.prekey_bytes), false};
+    status = on_bench(coffer, body_unwrap, &work, MG_BENCH_DEEP);
+    if (status == MEMGUARD_OK && !work.done)
+        status = mg__fail(MEMGUARD_ERR_AUTH, 0, "this is not the key under which the vault was locked");
+    if (status == MEMGUARD_OK) status = mg__prefix_redraw();
+    if (status != MEMGUARD_OK) {
+        mg__wipe(coffer->page->y[0], MG_KEY_BYTES);
+        mg__region_give(fresh, coffer->policy.prekey_bytes);
+        return status;
+    }
+    coffer->prekeys[0] = fresh;
+    mg__wipe(coffer->wrapped, sizeof coffer->wrapped);
+    atomic_store(&coffer->current, 0);
+    coffer->next_rekey_ns = mg__sys_now_ns() + coffer->policy.rekey_ns;
+    atomic_store(&coffer->state, MG_COFFER_SPLIT);
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__coffer_unwrap(struct mg__coffer *coffer, const unsigned char *kek) {
+    mg__mutex_lock(&coffer->mutex);
+    const memguard_status status = unwrap(coffer, kek);
+    mg__mutex_unlock(&coffer->mutex);
+    return status;
+}

@@ -1,0 +1,74 @@
+/* core/coffer: the life of a vault's key, as docs/KEYS.md section 2 tells it. K = y XOR H(x); leases; re-keying; locking.
+ * Must not know: handles, secrets' states.
+ *
+ * Lock order: `mutex` is taken with nothing else held but a vault's control mutex; below it only rooms under core. */
+#ifndef MG_CORE_COFFER_H
+#define MG_CORE_COFFER_H
+
+#include "core/prefix.h"
+
+enum mg__coffer_state { MG_COFFER_GONE, MG_COFFER_SPLIT, MG_COFFER_WRAPPED };
+enum { MG_LEASE_KEYS = 9 }; /* Ks, then up to eight subkeys; the first of them belongs to the prefix that seals */
+
+struct mg__coffer_policy {
+    enum mg__kind kind;
+    size_t prekey_bytes;
+    bool prekey_may_shrink;
+    bool strict_signals;
+    _Atomic bool strict; /* no lease */
+    uint64_t lease_ns, rekey_ns;
+};
+
+struct mg__coffer_page; /* the protected part */
+
+struct mg__coffer {
+    struct mg__coffer_policy policy;
+    struct mg__mutex mutex;
+    _Atomic uint32_t state;
+    struct mg__region *region; /* holds the page */
+    struct mg__coffer_page *page;
+    struct mg__region *prekeys[2];
+    _Atomic uint32_t current;    /* epoch: which half is valid */
+    _Atomic uint32_t readers[2]; /* bench calls that read a half */
+    /* the lease: a sequence lock; odd while it changes */
+    _Atomic uint64_t sequence;
+    _Atomic uint32_t lease_writer;
+    _Atomic uint32_t value_place, mask_place;
+    _Atomic uint32_t lease_prefixes[MG_LEASE_KEYS]; /* number of the prefix; [0] unused; [1] 0: no lease */
+    uint32_t next_victim;
+    _Atomic uint64_t lease_start_ns, lease_end_ns; /* 0: no lease */
+    uint64_t next_rekey_ns;
+    unsigned char wrapped[MG_WRAP_BYTES];
+    /* figures, under the mutex */
+    _Atomic uint64_t leases;
+    uint64_t leased_ns, longest_lease_ns, rekeys, rekey_failures;
+};
+
+/* GONE -> SPLIT under a fresh key. LOCK_LIMIT, RANDOM: still GONE. */
+MG_MUST_USE memguard_status mg__coffer_fill(struct mg__coffer *coffer);
+/* -> GONE: everything wiped; waits for bench calls that read the shares. */
+void mg__coffer_forget(struct mg__coffer *coffer);
+MG_MUST_USE memguard_status mg__coffer_wrap(struct mg__coffer *coffer, const unsigned char *kek);
+MG_MUST_USE memguard_status mg__coffer_unwrap(struct mg__coffer *coffer, const unsigned char *kek);
+
+/* Ends the lease if it is over (force: in any case); re-keys if due and wanted. Gives the time of the next duty, UINT64_MAX for
+ * none. */
+uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool force, bool rekey);
+MG_MUST_USE memguard_status mg__coffer_rekey(struct mg__coffer *coffer);
+
+/* Where a record lies: its nonce. */
+struct mg__place {
+    uint32_t index, version;
+    uint32_t prefix; /* seal: set by the coffer; unseal: given */
+};
+
+/* Both run on a bench. STATE: no key. AUTH (unseal): nothing written. RANDOM, LOCK_LIMIT from starting a lease. */
+MG_MUST_USE memguard_status mg__coffer_seal(struct mg__coffer *coffer, struct mg__place *place, unsigned char *sealed,
+                                            const unsigned char *plain, size_t bytes);
+MG_MUST_USE memguard_status mg__coffer_unseal(struct mg__coffer *coffer, const struct mg__place *place,
+                                              unsigned char *plain, const unsigned char *sealed, size_t bytes);
+
+/* Told when a lease was started: when it must end. Set once by the housekeeper. */
+extern void (*mg__coffer_on_lease)(uint64_t end_ns);
+
+#endif

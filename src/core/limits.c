@@ -1,0 +1,160 @@
+/* core/limits: time to live, idle time and number of uses of single secrets, on the boot-time clock. Records are recycled, never freed,
+ * because a description may look at one that has just been dropped.
+ * Must not know: how secrets are wiped (mg__secret_expire does it). */
+#include "core/vault.h"
+
+#include <stdlib.h>
+
+struct mg__limits {
+    _Atomic uint64_t expires_ms;    /* boot-time clock; 0: never */
+    _Atomic uint64_t idle_ms;       /* allowed idle time; 0: any */
+    _Atomic uint64_t idle_until_ms; /* boot-time clock */
+    _Atomic uint64_t uses;          /* left, plus 1; 0: any number */
+    struct mg__limits *next_free;
+};
+
+enum { LEAST_SWEEP_MS = 50 };
+
+static struct mg__mutex mutex;
+static struct mg__limits *free_records; /* under the mutex */
+
+static struct mg__limits *take_record(void) {
+    mg__mutex_lock(&mutex);
+    struct mg__limits *limits = free_records;
+    if (limits != NULL) free_records = limits->next_free;
+    mg__mutex_unlock(&mutex);
+    return limits != NULL ? limits : calloc(1, sizeof *limits);
+}
+
+static uint64_t at_time(uint64_t now_ms, uint64_t in_ms) {
+    uint64_t at = 0;
+    if (in_ms == 0) return 0;
+    return __builtin_add_overflow(now_ms, in_ms, &at) ? UINT64_MAX : at;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    if (a == 0 || b == 0) return a != 0 ? a : b;
+    return a < b ? a : b;
+}
+
+static uint64_t due_of(const struct mg__limits *limits) {
+    return earlier(atomic_load(&limits->expires_ms), atomic_load(&limits->idle_until_ms));
+}
+
+/* The housekeeper looks at `due_ms` at the latest. */
+static void ask_for_sweep(struct mg__vault *vault, uint64_t now_ms, uint64_t due_ms) {
+    uint64_t next = atomic_load(&vault->next_sweep_ms);
+    if (due_ms == 0) return;
+    while (due_ms < next && !atomic_compare_exchange_weak(&vault->next_sweep_ms, &next, due_ms)) {
+    }
+    const uint64_t in_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+    mg__housekeeper_poke(in_ms > UINT64_MAX / 2000000U ? UINT64_MAX : mg__sys_now_ns() + in_ms * 1000000U);
+}
+
+void mg__limits_drop(struct mg__entry *entry) {
+    struct mg__limits *limits = atomic_exchange(&entry->limits, NULL);
+    if (limits == NULL) return;
+    mg__mutex_lock(&mutex);
+    limits->next_free = free_records;
+    free_records = limits;
+    mg__mutex_unlock(&mutex);
+}
+
+memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry, uint64_t ttl_ms, uint64_t idle_ms,
+                               uint64_t uses) {
+    mg__limits_drop(entry);
+    if (ttl_ms == 0 && idle_ms == 0 && uses == 0) return MEMGUARD_OK;
+    struct mg__limits *limits = take_record();
+    if (limits == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    const uint64_t now = mg__sys_boottime_ms();
+    atomic_store(&limits->expires_ms, at_time(now, ttl_ms));
+    atomic_store(&limits->idle_ms, idle_ms);
+    atomic_store(&limits->idle_until_ms, at_time(now, idle_ms));
+    atomic_store(&limits->uses, uses == 0 ? 0 : at_time(uses, 1));
+    atomic_store_explicit(&entry->limits, limits, memory_order_release);
+    ask_for_sweep(vault, now, due_of(limits));
+    return MEMGUARD_OK;
+}
+
+static bool time_is_over(const struct mg__limits *limits, uint64_t now_ms) {
+    const uint64_t due = due_of(limits);
+    return due != 0 && now_ms >= due;
+}
+
+static bool take_use(struct mg__limits *limits) {
+    uint64_t uses = atomic_load(&limits->uses);
+    do {
+        if (uses == 0) return true;
+        if (uses == 1) return false;
+    } while (!atomic_compare_exchange_weak(&limits->uses, &uses, uses - 1));
+    return true;
+}
+
+memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow) {
+    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    const bool gone = (atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0;
+    if (limits == NULL || gone || time_is_over(limits, mg__sys_boottime_ms()) || (borrow && !take_use(limits)))
+        return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
+    return MEMGUARD_OK;
+}
+
+bool mg__limits_end_slow(struct mg__entry *entry) {
+    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    const uint64_t now = mg__sys_boottime_ms(), idle = atomic_load(&limits->idle_ms);
+    if (time_is_over(limits, now) || atomic_load(&limits->uses) == 1) return true;
+    if (idle != 0) atomic_store(&limits->idle_until_ms, at_time(now, idle));
+    return false;
+}
+
+static bool has_reached_a_limit(const struct mg__entry *entry, uint64_t now_ms) {
+    const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    return limits != NULL && (time_is_over(limits, now_ms) || atomic_load(&limits->uses) == 1);
+}
+
+/* Exclusive owner: wipes if it is so. */
+static void expire_owned(struct mg__entry *entry, uint64_t now_ms) {
+    if (has_reached_a_limit(entry, now_ms)) mg__secret_expire(entry);
+    mg__secret_after(entry, mg__entry_unseize(entry));
+}
+
+void mg__limits_expire(uint64_t id) {
+    struct mg__entry *entry = NULL;
+    /* Not to be had: somebody borrows it still, and will see to it at the end. */
+    if (mg__entry_seize(id, &entry) == MEMGUARD_OK) expire_owned(entry, mg__sys_boottime_ms());
+}
+
+void mg__limits_describe(const struct mg__entry *entry, memguard_info *info) {
+    const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    if (limits == NULL) return;
+    const uint64_t now = mg__sys_boottime_ms(), due = due_of(limits), uses = atomic_load(&limits->uses);
+    info->uses_left = uses == 0 ? 0 : uses - 1;
+    if (due != 0) info->expires_ms = due > now ? due - now : 1;
+}
+
+/* One entry: wiped if over; gives when to look again, 0 for never. */
+static uint64_t sweep_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t now_ms) {
+    if (atomic_load(&entry->vault) != vault->index + 1) return 0;
+    const uint64_t word = atomic_load(&entry->word);
+    const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    if (limits == NULL || (word & (MG_WORD_L | MG_WORD_D)) != MG_WORD_L) return 0;
+    if ((atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0) return 0;
+    if (!has_reached_a_limit(entry, now_ms)) return due_of(limits);
+    if (!mg__entry_seize_idle(entry, word)) return now_ms + LEAST_SWEEP_MS;
+    expire_owned(entry, now_ms);
+    return 0;
+}
+
+uint64_t mg__limits_sweep(struct mg__vault *vault, uint64_t now_ms) {
+    uint64_t next = atomic_load(&vault->next_sweep_ms);
+    if (now_ms < next) return next;
+    /* Set before the walk: a limit set meanwhile lowers it again. */
+    atomic_store(&vault->next_sweep_ms, UINT64_MAX);
+    uint64_t due = 0;
+    const uint32_t count = mg__table_count();
+    for (uint32_t i = 0; i < count; i++) due = earlier(due, sweep_entry(vault, mg__entry_by_index(i), now_ms));
+    if (due != 0 && due < now_ms + LEAST_SWEEP_MS) due = now_ms + LEAST_SWEEP_MS;
+    next = atomic_load(&vault->next_sweep_ms);
+    while (due != 0 && due < next && !atomic_compare_exchange_weak(&vault->next_sweep_ms, &next, due)) {
+    }
+    return atomic_load(&vault->next_sweep_ms);
+}

@@ -1,0 +1,256 @@
+/* core/open: bodies of secrets: where the bytes of each rest lie, and how they are made accessible and closed again.
+ * A SEALED secret is opened into a region of its own, which lives until it is closed. Contracts: docs/KEYS.md section 4.
+ * Must not know: who borrows, pins, purges. Its callers own the entry exclusively, or hold its T lock. */
+#include "core/vault.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+_Noreturn void mg__corrupted(struct mg__vault *vault, size_t bytes) {
+    char line[128];
+    if (vault->on_corruption != NULL) vault->on_corruption(bytes, vault->on_corruption_arg);
+    const int length =
+        snprintf(line, sizeof line, "memguard: canary broken beside a secret of %zu bytes: wiped, aborting\n", bytes);
+    if (length > 0) mg__sys_complain(line);
+    mg__sys_abort();
+}
+
+static size_t size_of(const struct mg__entry *entry) { return atomic_load_explicit(&entry->bytes, memory_order_relaxed); }
+static unsigned flags_of(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->flags, memory_order_relaxed);
+}
+static uint32_t rest_of(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->rest, memory_order_relaxed);
+}
+static void drop_flag(struct mg__entry *entry, unsigned flag) {
+    atomic_fetch_and_explicit(&entry->flags, (uint8_t)~flag, memory_order_relaxed);
+}
+
+static bool in_compact_slot(const struct mg__entry *entry) {
+    return rest_of(entry) == MEMGUARD_COMPACT && (flags_of(entry) & MG_ENTRY_GUARDED) == 0;
+}
+
+/* What a region has between borrows. */
+static int resting_access(const struct mg__entry *entry) {
+    const unsigned flags = flags_of(entry);
+    if (rest_of(entry) == MEMGUARD_CLOSED) return MG_ACCESS_NONE;
+    if (rest_of(entry) == MEMGUARD_COMPACT) return MG_ACCESS_WRITE;
+    const bool writable = (flags & MG_ENTRY_WRITABLE) != 0 && (flags & MG_ENTRY_FROZEN) == 0;
+    return writable ? MG_ACCESS_WRITE : MG_ACCESS_READ;
+}
+
+static struct mg__place place_of(const struct mg__entry *entry) {
+    return (struct mg__place){mg__entry_index(entry), entry->version, entry->prefix};
+}
+
+/* ---- sealed bodies ---- */
+
+/* The next version of this index; when the count is used up a fresh prefix starts it anew. */
+static memguard_status next_place(const struct mg__entry *entry, struct mg__place *place) {
+    *place = place_of(entry);
+    place->version++;
+    return MG_UNLIKELY(place->version == 0) ? mg__prefix_redraw() : MEMGUARD_OK;
+}
+
+static memguard_status seal_into(struct mg__vault *vault, struct mg__entry *entry, unsigned char *sealed,
+                                 const unsigned char *plain, size_t bytes) {
+    struct mg__place place;
+    memguard_status status = next_place(entry, &place);
+    if (status != MEMGUARD_OK) return status;
+    entry->version = place.version; /* burnt, whatever becomes of the sealing */
+    status = mg__coffer_seal(&vault->coffer, &place, sealed, plain, bytes);
+    if (status == MEMGUARD_OK) entry->prefix = place.prefix;
+    return status;
+}
+
+static memguard_status unseal_region(struct mg__vault *vault, struct mg__entry *entry, struct mg__region *region) {
+    const struct mg__place place = place_of(entry);
+    memguard_status status = mg__region_protect(region, MG_ACCESS_WRITE);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__coffer_unseal(&vault->coffer, &place, mg__region_data(region, size_of(entry)), entry->body.sealed,
+                               size_of(entry));
+    if (status == MEMGUARD_ERR_AUTH) atomic_fetch_add_explicit(&vault->auth_failures, 1, memory_order_relaxed);
+    return status;
+}
+
+static memguard_status open_sealed(struct mg__vault *vault, struct mg__entry *entry, int access, unsigned char **data) {
+    struct mg__region *region = NULL;
+    memguard_status status = mg__region_take(vault->kind, size_of(entry), &region);
+    if (status != MEMGUARD_OK) return status;
+    status = unseal_region(vault, entry, region);
+    if (status == MEMGUARD_OK) status = mg__region_protect(region, access);
+    if (status != MEMGUARD_OK) {
+        mg__region_give(region, size_of(entry));
+        return status;
+    }
+    entry->open.region = region;
+    *data = mg__region_data(region, size_of(entry));
+    return MEMGUARD_OK;
+}
+
+static memguard_status close_sealed(struct mg__vault *vault, struct mg__entry *entry, bool changed) {
+    struct mg__region *region = entry->open.region;
+    const size_t bytes = size_of(entry);
+    const bool intact = mg__region_intact(region, bytes);
+    if (changed && intact &&
+        seal_into(vault, entry, entry->body.sealed, mg__region_data(region, bytes), bytes) != MEMGUARD_OK) {
+        /* Only a purge takes the key while a borrow lasts; its secrets are dying. The old bytes must not come back. */
+        mg__wipe(entry->body.sealed, bytes + MG_TAG_BYTES);
+    }
+    entry->open.region = NULL;
+    mg__region_give(region, intact ? bytes : region->bytes);
+    if (!intact) mg__corrupted(vault, bytes);
+    return MEMGUARD_OK;
+}
+
+/* ---- bodies in regions and slots ---- */
+
+static memguard_status freshen(struct mg__entry *entry, int access) {
+    struct mg__region *region = entry->body.region;
+    if (MG_LIKELY((flags_of(entry) & MG_ENTRY_FRESH) == 0)) return mg__region_protect(region, access);
+    const memguard_status status = mg__region_protect(region, MG_ACCESS_WRITE);
+    if (status != MEMGUARD_OK) return status;
+    mg__wipe(mg__region_data(region, size_of(entry)), size_of(entry));
+    drop_flag(entry, MG_ENTRY_FRESH);
+    return mg__region_protect(region, access);
+}
+
+static memguard_status open_region(struct mg__entry *entry, int access, unsigned char **data) {
+    /* A writable rest stays writable for readers: the host asked for that. */
+    const int least = resting_access(entry);
+    const memguard_status status = freshen(entry, access | least);
+    if (status == MEMGUARD_OK) *data = mg__region_data(entry->body.region, size_of(entry));
+    return status;
+}
+
+static memguard_status close_region(struct mg__vault *vault, struct mg__entry *entry) {
+    struct mg__region *region = entry->body.region;
+    const size_t bytes = size_of(entry);
+    if (!mg__region_intact(region, bytes)) {
+        mg__region_give(region, region->bytes);
+        mg__corrupted(vault, bytes);
+    }
+    return mg__region_protect(region, resting_access(entry));
+}
+
+static struct mg__compact_slot slot_of(const struct mg__entry *entry) {
+    return (struct mg__compact_slot){entry->body.data, entry->open.place};
+}
+
+static memguard_status check_slot(struct mg__vault *vault, struct mg__entry *entry) {
+    const struct mg__compact_slot slot = slot_of(entry);
+    if (MG_LIKELY(mg__compact_intact(vault->arena, &slot, size_of(entry)))) return MEMGUARD_OK;
+    mg__wipe(slot.data, size_of(entry));
+    mg__corrupted(vault, size_of(entry));
+}
+
+/* ---- the interface ---- */
+
+memguard_status mg__open(struct mg__vault *vault, struct mg__entry *entry, int access, unsigned char **data) {
+    if (rest_of(entry) == MEMGUARD_SEALED) return open_sealed(vault, entry, access, data);
+    if (!in_compact_slot(entry)) return open_region(entry, access, data);
+    *data = entry->body.data;
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__close(struct mg__vault *vault, struct mg__entry *entry, bool changed) {
+    if (rest_of(entry) == MEMGUARD_SEALED) return close_sealed(vault, entry, changed);
+    return in_compact_slot(entry) ? check_slot(vault, entry) : close_region(vault, entry);
+}
+
+static memguard_status make_region(struct mg__vault *vault, struct mg__entry *entry, size_t bytes, unsigned char **data) {
+    struct mg__region *region = NULL;
+    memguard_status status = mg__region_take(vault->kind, bytes, &region);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__region_protect(region, MG_ACCESS_WRITE);
+    if (status != MEMGUARD_OK) {
+        mg__region_give(region, 0);
+        return status;
+    }
+    entry->body.region = region;
+    *data = mg__region_data(region, bytes);
+    return MEMGUARD_OK;
+}
+
+static memguard_status make_slot(struct mg__vault *vault, struct mg__entry *entry, size_t bytes, unsigned char **data) {
+    struct mg__compact_slot slot;
+    const memguard_status status = mg__compact_take(vault->arena, bytes, &slot);
+    if (status != MEMGUARD_OK) return status;
+    entry->body.data = slot.data;
+    entry->open.place = slot.place;
+    *data = slot.data;
+    return MEMGUARD_OK;
+}
+
+static memguard_status make_sealed(struct mg__entry *entry, size_t bytes) {
+    size_t total = 0;
+    unsigned char *sealed = mg__add_size(bytes, MG_TAG_BYTES, &total) ? malloc(total) : NULL;
+    if (sealed == NULL)
+        return mg__fail(MEMGUARD_ERR_MEMORY, 0, "no memory for %zu sealed bytes", bytes);
+    entry->body.sealed = sealed;
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__make_body(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes,
+                              unsigned char **data) {
+    const bool slot = rest == MEMGUARD_COMPACT && bytes <= MG_COMPACT_MOST;
+    memguard_status status = MEMGUARD_OK;
+    *data = NULL;
+    if (rest == MEMGUARD_SEALED)
+        status = make_sealed(entry, bytes);
+    else
+        status = slot ? make_slot(vault, entry, bytes, data) : make_region(vault, entry, bytes, data);
+    if (status != MEMGUARD_OK) return status;
+    if (rest == MEMGUARD_COMPACT && !slot) atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_GUARDED, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&entry->rest, (uint8_t)rest, memory_order_relaxed);
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__settle(struct mg__entry *entry) {
+    if (rest_of(entry) == MEMGUARD_SEALED || in_compact_slot(entry)) return MEMGUARD_OK;
+    return mg__region_protect(entry->body.region, resting_access(entry));
+}
+
+memguard_status mg__seal_body(struct mg__vault *vault, struct mg__entry *entry, const unsigned char *plain) {
+    return seal_into(vault, entry, entry->body.sealed, plain, size_of(entry));
+}
+
+memguard_status mg__unseal_body(struct mg__vault *vault, const struct mg__entry *entry, unsigned char *plain) {
+    const struct mg__place place = place_of(entry);
+    const memguard_status status = mg__coffer_unseal(&vault->coffer, &place, plain, entry->body.sealed, size_of(entry));
+    if (MG_UNLIKELY(status == MEMGUARD_ERR_AUTH))
+        atomic_fetch_add_explicit(&vault->auth_failures, 1, memory_order_relaxed);
+    return status;
+}
+
+static void drop_region(struct mg__vault *vault, struct mg__entry *entry) {
+    struct mg__region *region = entry->body.region;
+    const size_t bytes = size_of(entry);
+    if ((flags_of(entry) & MG_ENTRY_FRESH) != 0) {
+        mg__region_give(region, 0); /* the pattern is still everywhere */
+        return;
+    }
+    const bool revoked = atomic_load(&region->state) == MG_REGION_REVOKED;
+    /* Refused: the pages cannot be looked at, nor wiped in place; mg__region_give then gives them to the kernel. */
+    const bool intact =
+        revoked || mg__region_protect(region, MG_ACCESS_WRITE) != MEMGUARD_OK || mg__region_intact(region, bytes);
+    mg__region_give(region, intact ? bytes : region->bytes);
+    if (!intact) mg__corrupted(vault, bytes);
+}
+
+void mg__drop_body(struct mg__vault *vault, struct mg__entry *entry) {
+    const unsigned gone = MG_ENTRY_FRESH | MG_ENTRY_GUARDED;
+    if (rest_of(entry) == MEMGUARD_SEALED) {
+        free(entry->body.sealed);
+    } else if (in_compact_slot(entry)) {
+        const struct mg__compact_slot slot = slot_of(entry);
+        (void)check_slot(vault, entry); /* comes back only when all is well */
+        mg__compact_give(vault->arena, &slot, size_of(entry));
+    } else {
+        drop_region(vault, entry);
+    }
+    entry->body.sealed = NULL;
+    entry->open.place = 0;
+    drop_flag(entry, gone);
+}

@@ -1,0 +1,21 @@
+/* core/prefix: nonce prefixes, one at a time for sealing, all earlier ones for opening. Prefixes are public.
+ * The one in use lies in memory that a fork wipes, so that no two processes seal under the same one.
+ * Must not know: keys, secrets. */
+#ifndef MG_CORE_PREFIX_H
+#define MG_CORE_PREFIX_H
+
+#include "crypto/crypto.h"
+
+enum { MG_PREFIX_LIFE_S = 60 };
+
+MG_MUST_USE memguard_status mg__prefix_start(void);
+/* A fresh one from the kernel's generator. */
+MG_MUST_USE memguard_status mg__prefix_redraw(void);
+/* Redraws when the current one is older than MG_PREFIX_LIFE_S. */
+MG_MUST_USE memguard_status mg__prefix_freshen(uint64_t now_ns);
+/* Number (from 1) and bytes of the one in use; 0 in a child of fork. */
+uint32_t mg__prefix_current(unsigned char bytes[MG_PREFIX_BYTES]);
+/* Bytes of any one ever drawn. */
+void mg__prefix_bytes(uint32_t number, unsigned char bytes[MG_PREFIX_BYTES]);
+
+#endif

@@ -1,0 +1,191 @@
+/* core/purge: forgetting everything in a vault, while others are at it. Contract: memguard.h; protocol: table.h.
+ *
+ *   1. the gate closes: new calls answer STALE; those under way finish their library part and find D
+ *   2. the key goes
+ *   3. every entry is marked D; idle ones end at once
+ *   4. what the host holds is waited for; after that each entry whose pins are all held is marked R and its memory taken away
+ *   5. a fresh key, the gate opens
+ *
+ * The mark R is set by compare-and-swap on the whole word, so a holder that comes back at the same moment either comes first, and
+ * then closes in the normal way, or finds R and touches nothing.
+ * Must not know: how bytes are sealed. */
+#include "core/vault.h"
+
+/* Whether the entry is a secret of the vault; *word is what was seen while it was. */
+static bool belongs(struct mg__entry *entry, const struct mg__vault *vault, uint64_t *word) {
+    *word = atomic_load(&entry->word);
+    return (*word & MG_WORD_L) != 0 && atomic_load(&entry->vault) == vault->index + 1 &&
+           (atomic_load(&entry->word) >> 32) == (*word >> 32);
+}
+
+static void each_entry(struct mg__vault *vault, bool (*visit)(struct mg__vault *, struct mg__entry *, uint64_t word),
+                       bool *any) {
+    const uint32_t count = mg__table_count();
+    *any = false;
+    for (uint32_t i = 0; i < count; i++) {
+        struct mg__entry *entry = mg__entry_by_index(i);
+        uint64_t word = 0;
+        if (belongs(entry, vault, &word) && visit(vault, entry, word)) *any = true;
+    }
+}
+
+/* Marks an entry as dying, and ends it when it is idle. true: somebody is still at it. */
+static bool mark_or_end(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
+    for (;;) {
+        if ((word & MG_WORD_R) != 0) return false; /* taken away by an earlier purge */
+        if (mg__word_pins(word) == 0) {
+            if (mg__entry_seize_idle(entry, word)) {
+                mg__secret_end(entry);
+                return false;
+            }
+        } else if ((word & MG_WORD_D) != 0 ||
+                   atomic_compare_exchange_strong(&entry->word, &word, word | MG_WORD_D)) {
+            return true;
+        }
+        if (!belongs(entry, vault, &word)) return false;
+    }
+}
+
+static void take_memory_away(struct mg__entry *entry) {
+    const uint32_t rest = atomic_load(&entry->rest);
+    const bool guarded = rest != MEMGUARD_COMPACT || (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) != 0;
+    (void)mg__use_page_revoke(mg__entry_id(entry)); /* counted by pins */
+    if (rest == MEMGUARD_SEALED && entry->open.region != NULL) mg__region_revoke(entry->open.region);
+    if (rest != MEMGUARD_SEALED && guarded) mg__region_revoke(entry->body.region);
+}
+
+struct revocation {
+    uint64_t revoked;
+    bool compact;
+};
+
+/* One entry that outlived the wait: ends, or is revoked. Waits for the library's own work on it. */
+static void revoke_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t word, struct revocation *sum) {
+    unsigned step = 0;
+    for (;;) {
+        const uint32_t pins = mg__word_pins(word);
+        if ((word & MG_WORD_R) != 0 || (pins == 0 && !mark_or_end(vault, entry, word))) return;
+        if (pins != 0 && pins == mg__word_held(word) &&
+            atomic_compare_exchange_strong(&entry->word, &word, word | MG_WORD_D | MG_WORD_R)) {
+            sum->revoked += pins;
+            if (atomic_load(&entry->rest) == MEMGUARD_COMPACT && (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) == 0)
+                sum->compact = true;
+            take_memory_away(entry);
+            return;
+        }
+        mg__sys_backoff(&step);
+        if (!belongs(entry, vault, &word)) return;
+    }
+}
+
+static uint64_t revoke_rest(struct mg__vault *vault) {
+    struct revocation sum = {0, false};
+    const uint32_t count = mg__table_count();
+    for (uint32_t i = 0; i < count; i++) {
+        struct mg__entry *entry = mg__entry_by_index(i);
+        uint64_t word = 0;
+        if (belongs(entry, vault, &word)) revoke_entry(vault, entry, word, &sum);
+    }
+    if (sum.compact) mg__compact_revoke(vault->arena);
+    return sum.revoked;
+}
+
+uint64_t mg__purge_secrets(struct mg__vault *vault, uint32_t wait_ms) {
+    const uint64_t until = wait_ms == UINT32_MAX ? UINT64_MAX : mg__sys_now_ns() + wait_ms * 1000000ULL;
+    bool any = false;
+    unsigned step = 0;
+    for (;;) {
+        each_entry(vault, mark_or_end, &any);
+        if (!any) return 0;
+        if (mg__sys_now_ns() >= until) return revoke_rest(vault);
+        mg__sys_backoff(&step);
+    }
+}
+
+/* ---- the whole of it; the control mutex is held ---- */
+
+static void begin_purge(struct mg__vault *vault) {
+    atomic_store(&vault->gate, MG_GATE_PURGING);
+    mg__coffer_forget(&vault->coffer);
+}
+
+/* Compact pages begin anew, so that nothing of a revoked slot is left in use. */
+static memguard_status renew_arena(struct mg__vault *vault) {
+    struct mg__compact_arena *fresh = NULL;
+    const memguard_status status = mg__compact_create(vault->kind, &fresh);
+    if (status != MEMGUARD_OK) return status;
+    mg__compact_destroy(vault->arena);
+    vault->arena = fresh;
+    return MEMGUARD_OK;
+}
+
+static memguard_status complete(struct mg__vault *vault, uint32_t wait_ms) {
+    const uint64_t revoked = mg__purge_secrets(vault, wait_ms);
+    memguard_status status = renew_arena(vault);
+    if (status == MEMGUARD_OK) status = mg__prefix_redraw();
+    if (status == MEMGUARD_OK) status = mg__coffer_fill(&vault->coffer);
+    atomic_store(&vault->deferred_to, 0);
+    atomic_fetch_add(&vault->purges, 1);
+    atomic_fetch_add(&vault->revoked, revoked);
+    atomic_store(&vault->gate, status == MEMGUARD_OK ? MG_GATE_OPEN : MG_GATE_NO_KEY);
+    if (status != MEMGUARD_OK) return status;
+    if (revoked == 0) return MEMGUARD_OK;
+    return mg__fail(MEMGUARD_ERR_REVOKED, 0, "%llu borrows were taken away", (unsigned long long)revoked);
+}
+
+/* From inside a borrow of the calling thread: what can be done at once is done, its last release does the rest. */
+static void defer(struct mg__vault *vault, const struct mg__thread *thread, uint32_t wait_ms) {
+    bool any = false;
+    each_entry(vault, mark_or_end, &any);
+    vault->deferred_wait_ms = wait_ms;
+    atomic_store(&vault->deferred_to, thread->number);
+}
+
+memguard_status memguard_vault_purge(memguard_vault *token, uint32_t wait_ms) {
+    struct mg__vault *vault = NULL;
+    MG_REFUSE_FORKED();
+    if (token == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    const struct mg__thread *thread = mg__thread_self();
+    if (thread == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    memguard_status status = mg__vault_enter(token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    begin_purge(vault);
+    if (mg__thread_borrows(thread, vault) != 0)
+        defer(vault, thread, wait_ms);
+    else
+        status = complete(vault, wait_ms);
+    mg__vault_leave(vault);
+    return status;
+}
+
+void mg__purge_resume(struct mg__vault *vault, struct mg__thread *thread) {
+    if (atomic_load(&vault->deferred_to) != thread->number || mg__thread_borrows(thread, vault) != 0) return;
+    mg__mutex_lock(&vault->control);
+    if (atomic_load(&vault->deferred_to) == thread->number && atomic_load(&vault->gate) == MG_GATE_PURGING) {
+        /* What became of it stands in the report; the release that brought us here has its own answer. */
+        const memguard_status status = complete(vault, vault->deferred_wait_ms);
+        (void)status;
+    }
+    mg__mutex_unlock(&vault->control);
+}
+
+memguard_status memguard_purge_all(uint32_t wait_ms) {
+    memguard_status worst = MEMGUARD_OK;
+    MG_REFUSE_FORKED();
+    const uint32_t count = mg__vault_count();
+    for (uint32_t i = 0; i < count; i++) {
+        const struct mg__vault *vault = mg__vault_by_index(i);
+        if (!mg__vault_alive(vault)) continue;
+        const memguard_status status = memguard_vault_purge(mg__vault_token(vault), wait_ms);
+        const bool gone_meanwhile = status == MEMGUARD_ERR_STALE;
+        if (!gone_meanwhile && (worst == MEMGUARD_OK || worst == MEMGUARD_ERR_REVOKED) && status != MEMGUARD_OK)
+            worst = status;
+    }
+    return worst;
+}
+
+void memguard_emergency_wipe(void) {
+    if (mg__sys_is_fork_child()) return;
+    mg__bench_emergency_wipe();
+    mg__bank_emergency_wipe();
+}

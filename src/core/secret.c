@@ -1,0 +1,511 @@
+/* core/secret: making, changing, describing and destroying secrets. Contracts: memguard.h; states: docs/KEYS.md section 4.
+ * Every change works on an entry that it owns exclusively (mg__secret_seize). A change of rest or size makes the new body first, so
+ * that a failure leaves the old one as it was.
+ * Must not know: how keys are assembled; who waits for whom in a purge. */
+#include "core/vault.h"
+
+#include <stdlib.h>
+
+/* ---- ending ---- */
+
+/* A revoked entry: its memory is not touched; what is left is bookkeeping. */
+static void end_revoked(struct mg__entry *entry) {
+    const uint32_t rest = atomic_load_explicit(&entry->rest, memory_order_relaxed);
+    const unsigned flags = atomic_load_explicit(&entry->flags, memory_order_relaxed);
+    if (rest == MEMGUARD_SEALED) {
+        free(entry->body.sealed);
+        if (entry->open.region != NULL) mg__region_give(entry->open.region, 0);
+    } else if (rest != MEMGUARD_COMPACT || (flags & MG_ENTRY_GUARDED) != 0) {
+        mg__region_give(entry->body.region, 0);
+    }
+    mg__limits_drop(entry);
+    mg__entry_free(entry);
+}
+
+void mg__secret_end(struct mg__entry *entry) {
+    const bool expired = (atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_EXPIRED) != 0;
+    if (!expired) mg__drop_body(mg__vault_of(entry), entry);
+    mg__limits_drop(entry);
+    mg__entry_free(entry);
+}
+
+void mg__secret_after(struct mg__entry *entry, enum mg__unpin left) {
+    if (MG_UNLIKELY(left == MG_LAST_OF_DYING)) mg__secret_end(entry);
+    if (MG_UNLIKELY(left == MG_LAST_OF_REVOKED)) end_revoked(entry);
+}
+
+void mg__secret_expire(struct mg__entry *entry) {
+    if ((atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_EXPIRED) != 0) return;
+    mg__drop_body(mg__vault_of(entry), entry);
+    atomic_store_explicit(&entry->rest, MEMGUARD_SEALED, memory_order_relaxed);
+    atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_EXPIRED, memory_order_relaxed);
+}
+
+memguard_status memguard_secret_destroy(memguard_secret *secret) {
+    if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    MG_REFUSE_FORKED();
+    const uint64_t id = secret->id;
+    struct mg__entry *entry = mg__entry_at(id);
+    secret->id = 0;
+    if (entry == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed), wanted = 0;
+    bool idle = false;
+    do {
+        if ((word ^ id) >> 32 != 0 || (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S)) != MG_WORD_L)
+            return mg__fail_plain(MEMGUARD_ERR_STALE);
+        idle = mg__word_pins(word) == 0;
+        wanted = word | MG_WORD_D | (idle ? MG_WORD_X | MG_WORD_PIN_ONE : 0);
+    } while (!atomic_compare_exchange_weak(&entry->word, &word, wanted));
+    if (idle) mg__secret_end(entry);
+    return MEMGUARD_OK;
+}
+
+/* ---- bodies made anew ---- */
+
+/* A stand-in with the identity of an entry (its place in the table, its count of sealings) and no body. */
+static void begin_stand_in(struct mg__entry *temporary, const struct mg__entry *entry) {
+    memset(temporary, 0, sizeof *temporary);
+    atomic_store_explicit(&temporary->next, mg__entry_index(entry), memory_order_relaxed);
+    atomic_store_explicit(&temporary->flags,
+                          atomic_load_explicit(&entry->flags, memory_order_relaxed) & (MG_ENTRY_FROZEN | MG_ENTRY_WRITABLE),
+                          memory_order_relaxed);
+    temporary->version = entry->version;
+}
+
+static void adopt(struct mg__entry *entry, const struct mg__entry *temporary) {
+    entry->body = temporary->body;
+    entry->open = temporary->open;
+    entry->prefix = temporary->prefix;
+    atomic_store_explicit(&entry->bytes, atomic_load_explicit(&temporary->bytes, memory_order_relaxed), memory_order_relaxed);
+    atomic_store_explicit(&entry->rest, atomic_load_explicit(&temporary->rest, memory_order_relaxed), memory_order_relaxed);
+    atomic_store_explicit(&entry->flags, atomic_load_explicit(&temporary->flags, memory_order_relaxed), memory_order_relaxed);
+}
+
+/* Protected memory for plaintext that is only on its way into a sealed body. */
+static memguard_status take_scratch(const struct mg__vault *vault, size_t bytes, struct mg__region **scratch) {
+    memguard_status status = mg__region_take(vault->kind, bytes, scratch);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__region_protect(*scratch, MG_ACCESS_WRITE);
+    if (status != MEMGUARD_OK) mg__region_give(*scratch, 0);
+    return status;
+}
+
+static memguard_status write_random(unsigned char *data, size_t bytes) {
+    const int error = mg__sys_random(data, bytes);
+    return error == 0 ? MEMGUARD_OK : mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness (errno %d)", error);
+}
+
+/* `bytes` bytes: the first from_bytes ones from `from`, zeros behind; from null and from_bytes not 0: random ones. */
+static memguard_status write_contents(unsigned char *data, size_t bytes, const unsigned char *from, size_t from_bytes) {
+    const size_t copied = from == NULL ? 0 : mg__min_size(bytes, from_bytes);
+    if (from == NULL && from_bytes != 0) return write_random(data, bytes);
+    if (from != NULL) memcpy(data, from, copied);
+    mg__wipe(data + copied, bytes - copied);
+    return MEMGUARD_OK;
+}
+
+static memguard_status seal_by_scratch(struct mg__vault *vault, struct mg__entry *entry, size_t bytes,
+                                       const unsigned char *from, size_t from_bytes) {
+    struct mg__region *scratch = NULL;
+    memguard_status status = take_scratch(vault, bytes, &scratch);
+    if (status != MEMGUARD_OK) return status;
+    unsigned char *data = mg__region_data(scratch, bytes);
+    status = write_contents(data, bytes, from, from_bytes);
+    if (status == MEMGUARD_OK) status = mg__seal_body(vault, entry, data);
+    mg__region_give(scratch, bytes);
+    return status;
+}
+
+/* A body of the given rest and size in an entry that has none; on failure it has none still. */
+static memguard_status build(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes,
+                             const unsigned char *from, size_t from_bytes) {
+    unsigned char *data = NULL;
+    memguard_status status = mg__make_body(vault, entry, rest, bytes, &data);
+    if (status != MEMGUARD_OK) return status;
+    if (rest != MEMGUARD_SEALED)
+        status = write_contents(data, bytes, from, from_bytes);
+    else if (from != NULL && from_bytes >= bytes)
+        status = mg__seal_body(vault, entry, from);
+    else
+        status = seal_by_scratch(vault, entry, bytes, from, from_bytes);
+    if (status == MEMGUARD_OK) status = mg__settle(entry);
+    if (status != MEMGUARD_OK) mg__drop_body(vault, entry);
+    mg__arch_clear_registers();
+    return status;
+}
+
+/* Exchanges the body of an entry for a new one with the given contents. */
+static memguard_status rebuild(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes,
+                               const unsigned char *from, size_t from_bytes) {
+    struct mg__entry temporary;
+    begin_stand_in(&temporary, entry);
+    const memguard_status status = build(vault, &temporary, rest, bytes, from, from_bytes);
+    entry->version = temporary.version; /* burnt, also by a failure */
+    if (status != MEMGUARD_OK) return status;
+    mg__drop_body(vault, entry);
+    adopt(entry, &temporary);
+    return MEMGUARD_OK;
+}
+
+/* The same with the entry's own contents. */
+static memguard_status convert(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes) {
+    const size_t old_bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    unsigned char *data = NULL;
+    struct mg__entry temporary;
+    memguard_status status = mg__open(vault, entry, MG_ACCESS_READ, &data);
+    if (status != MEMGUARD_OK) return status;
+    begin_stand_in(&temporary, entry);
+    status = build(vault, &temporary, rest, bytes, data, old_bytes);
+    entry->version = temporary.version;
+    const memguard_status closed = mg__close(vault, entry, false);
+    if (status != MEMGUARD_OK) return status;
+    mg__drop_body(vault, entry);
+    adopt(entry, &temporary);
+    return closed;
+}
+
+/* ---- making ---- */
+
+static memguard_status check_flags(uint32_t flags) {
+    static const uint32_t known = MEMGUARD_REST_MASK | MEMGUARD_FROZEN | MEMGUARD_WRITABLE | MEMGUARD_KEEP;
+    if ((flags & ~known) != 0) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown flags: 0x%x", flags & ~known);
+    if ((flags & MEMGUARD_WRITABLE) != 0 && (flags & MEMGUARD_REST_MASK) != MEMGUARD_MAPPED)
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "WRITABLE goes with MAPPED only");
+    return MEMGUARD_OK;
+}
+
+static memguard_status check_size(size_t bytes) {
+    if (MG_LIKELY(bytes != 0 && bytes <= MEMGUARD_SIZE_MAX)) return MEMGUARD_OK;
+    return mg__fail(MEMGUARD_ERR_SIZE, 0, "%zu bytes: a secret has 1 to %zu", bytes, MEMGUARD_SIZE_MAX);
+}
+
+static uint8_t entry_flags(uint32_t flags) {
+    return (uint8_t)(((flags & MEMGUARD_FROZEN) != 0 ? MG_ENTRY_FROZEN : 0) |
+                     ((flags & MEMGUARD_WRITABLE) != 0 ? MG_ENTRY_WRITABLE : 0));
+}
+
+/* An exclusive entry in a vault whose gate is open; from here on a purge waits for us. */
+static memguard_status begin_making(memguard_vault *token, struct mg__vault **vault, struct mg__entry **entry) {
+    memguard_status status = MEMGUARD_OK;
+    *vault = mg__vault_find(token);
+    if (*vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    *entry = mg__entry_claim((*vault)->index + 1, 0, &status);
+    if (*entry == NULL) return status;
+    if (MG_UNLIKELY(mg__vault_find(token) == NULL)) status = mg__fail_plain(MEMGUARD_ERR_STALE);
+    if (status == MEMGUARD_OK) status = mg__gate_check(*vault);
+    if (status != MEMGUARD_OK) mg__entry_free(*entry);
+    return status;
+}
+
+static memguard_status finish_making(struct mg__vault *vault, struct mg__entry *entry, uint32_t flags,
+                                     memguard_secret *secret) {
+    const uint64_t id = mg__entry_id(entry);
+    memguard_status status = MEMGUARD_OK;
+    if (vault->idle_ms != 0) status = mg__limits_set(vault, entry, 0, vault->idle_ms, 0);
+    if (status == MEMGUARD_OK && (flags & MEMGUARD_KEEP) == 0) status = mg__scope_note(vault, id);
+    if (status != MEMGUARD_OK) {
+        mg__secret_end(entry);
+        return status;
+    }
+    if (MG_UNLIKELY(atomic_load_explicit(&vault->furnished, memory_order_relaxed) == 0)) {
+        atomic_store(&vault->furnished, 1);
+        mg__housekeeper_poke(0);
+    }
+    const enum mg__unpin left = mg__entry_unseize(entry);
+    mg__secret_after(entry, left);
+    if (MG_UNLIKELY(left != MG_UNPINNED)) return mg__fail_plain(MEMGUARD_ERR_STALE); /* purged while it was made */
+    secret->id = id;
+    return MEMGUARD_OK;
+}
+
+static memguard_status make(memguard_vault *token, const void *from, size_t from_bytes, size_t bytes, uint32_t flags,
+                            memguard_secret *secret) {
+    struct mg__vault *vault = NULL;
+    struct mg__entry *entry = NULL;
+    memguard_status status = begin_making(token, &vault, &entry);
+    if (status != MEMGUARD_OK) return status;
+    atomic_store_explicit(&entry->flags, entry_flags(flags), memory_order_relaxed);
+    status = build(vault, entry, flags & MEMGUARD_REST_MASK, bytes, from, from_bytes);
+    if (status != MEMGUARD_OK) {
+        mg__entry_free(entry);
+        return status;
+    }
+    return finish_making(vault, entry, flags, secret);
+}
+
+/* A CLOSED secret of zeros gets its region now and its zeros when it is first opened: no change of access until then. */
+static memguard_status make_fresh(memguard_vault *token, size_t bytes, uint32_t flags, memguard_secret *secret) {
+    struct mg__vault *vault = NULL;
+    struct mg__entry *entry = NULL;
+    memguard_status status = begin_making(token, &vault, &entry);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__region_take(vault->kind, bytes, &entry->body.region);
+    if (status != MEMGUARD_OK) {
+        mg__entry_free(entry);
+        return status;
+    }
+    atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&entry->rest, MEMGUARD_CLOSED, memory_order_relaxed);
+    atomic_store_explicit(&entry->flags, (uint8_t)(entry_flags(flags) | MG_ENTRY_FRESH), memory_order_relaxed);
+    return finish_making(vault, entry, flags, secret);
+}
+
+static memguard_status check_making(const memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
+    if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    secret->id = 0;
+    if (vault == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    const memguard_status status = check_flags(flags);
+    return status != MEMGUARD_OK ? status : check_size(bytes);
+}
+
+memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
+    MG_REFUSE_FORKED();
+    const memguard_status status = check_making(vault, bytes, flags, secret);
+    if (status != MEMGUARD_OK) return status;
+    if ((flags & MEMGUARD_REST_MASK) == MEMGUARD_CLOSED) return make_fresh(vault, bytes, flags, secret);
+    return make(vault, NULL, 0, bytes, flags, secret);
+}
+
+memguard_status memguard_secret_copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
+                                     memguard_secret *secret) {
+    MG_REFUSE_FORKED();
+    const memguard_status status = check_making(vault, bytes, flags, secret);
+    if (status != MEMGUARD_OK) return status;
+    if (source == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    return make(vault, source, bytes, bytes, flags, secret);
+}
+
+memguard_status memguard_secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags,
+                                     memguard_secret *secret) {
+    memguard_status status = check_making(vault, bytes, flags, secret);
+    if (status == MEMGUARD_OK && source == NULL) status = mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    if (status != MEMGUARD_OK) return status;
+    if (mg__sys_is_fork_child())
+        status = mg__fail_plain(MEMGUARD_ERR_FORKED);
+    else
+        status = make(vault, source, bytes, bytes, flags, secret);
+    mg__wipe(source, bytes);
+    return status;
+}
+
+memguard_status memguard_secret_random(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
+    MG_REFUSE_FORKED();
+    const memguard_status status = check_making(vault, bytes, flags, secret);
+    return status != MEMGUARD_OK ? status : make(vault, NULL, bytes, bytes, flags, secret);
+}
+
+/* ---- changing ---- */
+
+static bool has_flag(const struct mg__entry *entry, unsigned flag) {
+    return (atomic_load_explicit(&entry->flags, memory_order_relaxed) & flag) != 0;
+}
+
+memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault, struct mg__entry **entry) {
+    memguard_status status = mg__entry_seize(secret.id, entry);
+    if (status != MEMGUARD_OK) return mg__fail_plain(status);
+    *vault = mg__vault_of(*entry);
+    status = mg__gate_check(*vault);
+    if (status == MEMGUARD_OK) status = mg__limits_begin(*entry, false);
+    if (status != MEMGUARD_OK) mg__secret_after(*entry, mg__entry_unseize(*entry));
+    return status;
+}
+
+static memguard_status seize_melted(memguard_secret secret, struct mg__vault **vault, struct mg__entry **entry) {
+    const memguard_status status = mg__secret_seize(secret, vault, entry);
+    if (status != MEMGUARD_OK || !has_flag(*entry, MG_ENTRY_FROZEN)) return status;
+    mg__secret_after(*entry, mg__entry_unseize(*entry));
+    return mg__fail_plain(MEMGUARD_ERR_FROZEN);
+}
+
+memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest) {
+    if (has_flag(entry, MG_ENTRY_EXPIRED)) return MEMGUARD_OK;
+    if (atomic_load_explicit(&entry->rest, memory_order_relaxed) == rest) return MEMGUARD_OK;
+    return convert(vault, entry, rest, atomic_load_explicit(&entry->bytes, memory_order_relaxed));
+}
+
+/* Whether a MAPPED secret stays writable; settles the access. */
+static memguard_status change_writable(struct mg__entry *entry, bool writable) {
+    if (writable)
+        atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_WRITABLE, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&entry->flags, (uint8_t)~MG_ENTRY_WRITABLE, memory_order_relaxed);
+    return mg__settle(entry);
+}
+
+memguard_status memguard_secret_rest(memguard_secret secret, uint32_t rest) {
+    struct mg__vault *vault = NULL;
+    struct mg__entry *entry = NULL;
+    MG_REFUSE_FORKED();
+    if ((rest & ~(uint32_t)(MEMGUARD_REST_MASK | MEMGUARD_WRITABLE)) != 0)
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown rest 0x%x", rest);
+    memguard_status status = check_flags(rest);
+    if (status == MEMGUARD_OK) status = mg__secret_seize(secret, &vault, &entry);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__secret_change_rest(vault, entry, rest & MEMGUARD_REST_MASK);
+    if (status == MEMGUARD_OK) status = change_writable(entry, (rest & MEMGUARD_WRITABLE) != 0);
+    mg__secret_after(entry, mg__entry_unseize(entry));
+    return status;
+}
+
+static memguard_status set_frozen(memguard_secret secret, bool frozen) {
+    struct mg__vault *vault = NULL;
+    struct mg__entry *entry = NULL;
+    unsigned char *data = NULL;
+    MG_REFUSE_FORKED();
+    memguard_status status = mg__secret_seize(secret, &vault, &entry);
+    if (status != MEMGUARD_OK) return status;
+    if (frozen)
+        atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_FROZEN, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&entry->flags, (uint8_t)~MG_ENTRY_FROZEN, memory_order_relaxed);
+    if (atomic_load_explicit(&entry->rest, memory_order_relaxed) >= MEMGUARD_MAPPED) {
+        /* Opening and closing looks at the canaries and settles the access. */
+        status = mg__open(vault, entry, MG_ACCESS_READ, &data);
+        if (status == MEMGUARD_OK) status = mg__close(vault, entry, false);
+    }
+    mg__secret_after(entry, mg__entry_unseize(entry));
+    return status;
+}
+
+memguard_status memguard_secret_freeze(memguard_secret secret) { return set_frozen(secret, true); }
+
+memguard_status memguard_secret_melt(memguard_secret secret) { return set_frozen(secret, false); }
+
+memguard_status memguard_secret_resize(memguard_secret secret, size_t bytes) {
+    struct mg__vault *vault = NULL;
+    struct mg__entry *entry = NULL;
+    MG_REFUSE_FORKED();
+    memguard_status status = check_size(bytes);
+    if (status == MEMGUARD_OK) status = seize_melted(secret, &vault, &entry);
+    if (status != MEMGUARD_OK) return status;
+    if (atomic_load_explicit(&entry->bytes, memory_order_relaxed) != bytes)
+        status = convert(vault, entry, atomic_load_explicit(&entry->rest, memory_order_relaxed), bytes);
+    mg__secret_after(entry, mg__entry_unseize(entry));
+    return status;
+}
+
+static memguard_status replace(memguard_secret secret, const void *source, size_t bytes) {
+    struct mg__vault *vault = NULL;
+    struct mg__entry *entry = NULL;
+    memguard_status status = seize_melted(secret, &vault, &entry);
+    if (status != MEMGUARD_OK) return status;
+    status = rebuild(vault, entry, atomic_load_explicit(&entry->rest, memory_order_relaxed), bytes, source, bytes);
+    mg__secret_after(entry, mg__entry_unseize(entry));
+    return status;
+}
+
+memguard_status memguard_secret_replace(memguard_secret secret, void *source, size_t bytes) {
+    if (source == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    memguard_status status = check_size(bytes);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__sys_is_fork_child() ? mg__fail_plain(MEMGUARD_ERR_FORKED) : replace(secret, source, bytes);
+    mg__wipe(source, bytes);
+    return status;
+}
+
+/* ---- writing in place ---- */
+
+struct change {
+    size_t offset, bytes;
+    const void *from; /* null: all of it changes, to zeros or to random bytes */
+    bool random;
+};
+
+static memguard_status apply(const struct change *change, unsigned char *data, size_t size) {
+    if (change->random) return write_random(data, size);
+    if (change->from == NULL) {
+        mg__wipe(data, size);
+        return MEMGUARD_OK;
+    }
+    memcpy(data + change->offset, change->from, change->bytes);
+    return MEMGUARD_OK;
+}
+
+static memguard_status write_opened(struct mg__vault *vault, struct mg__entry *entry, const struct change *change) {
+    const size_t size = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    unsigned char *data = NULL;
+    size_t end = 0;
+    if (!mg__add_size(change->offset, change->bytes, &end) || end > size)
+        return mg__fail(MEMGUARD_ERR_SIZE, 0, "%zu bytes at %zu do not fit a secret of %zu bytes", change->bytes,
+                        change->offset, size);
+    memguard_status status = mg__open(vault, entry, MG_ACCESS_WRITE, &data);
+    if (status != MEMGUARD_OK) return status;
+    status = apply(change, data, size);
+    const memguard_status closed = mg__close(vault, entry, status == MEMGUARD_OK);
+    mg__arch_clear_registers();
+    return status != MEMGUARD_OK ? status : closed;
+}
+
+static memguard_status write_change(memguard_secret secret, const struct change *change) {
+    struct mg__vault *vault = NULL;
+    struct mg__entry *entry = NULL;
+    memguard_status status = seize_melted(secret, &vault, &entry);
+    if (status != MEMGUARD_OK) return status;
+    status = write_opened(vault, entry, change);
+    mg__secret_after(entry, mg__entry_unseize(entry));
+    return status;
+}
+
+memguard_status memguard_secret_copy_at(memguard_secret secret, size_t offset, const void *source, size_t bytes) {
+    MG_REFUSE_FORKED();
+    if (source == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    if (bytes == 0) return mg__fail(MEMGUARD_ERR_SIZE, 0, "nothing to write: 0 bytes");
+    return write_change(secret, &(struct change){offset, bytes, source, false});
+}
+
+memguard_status memguard_secret_move_at(memguard_secret secret, size_t offset, void *source, size_t bytes) {
+    const memguard_status status = memguard_secret_copy_at(secret, offset, source, bytes);
+    if (status != MEMGUARD_ERR_ARGUMENT && status != MEMGUARD_ERR_SIZE) mg__wipe(source, bytes);
+    return status;
+}
+
+memguard_status memguard_secret_scramble(memguard_secret secret) {
+    MG_REFUSE_FORKED();
+    return write_change(secret, &(struct change){0, 0, NULL, true});
+}
+
+memguard_status memguard_secret_zero(memguard_secret secret) {
+    MG_REFUSE_FORKED();
+    return write_change(secret, &(struct change){0, 0, NULL, false});
+}
+
+/* ---- describing ---- */
+
+memguard_status memguard_secret_info(memguard_secret secret, memguard_info *given) {
+    memguard_info info = {0};
+    if (given == NULL || !mg__out_struct_fits(given->size)) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    MG_REFUSE_FORKED();
+    const struct mg__entry *entry = mg__entry_at(secret.id);
+    if (entry == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    const uint64_t word = atomic_load(&entry->word);
+    const unsigned flags = atomic_load(&entry->flags);
+    info.bytes = atomic_load(&entry->bytes);
+    info.rest = atomic_load(&entry->rest);
+    info.flags = (flags & MG_ENTRY_FROZEN ? (uint32_t)MEMGUARD_FROZEN : 0) |
+                 (flags & MG_ENTRY_WRITABLE ? (uint32_t)MEMGUARD_WRITABLE : 0);
+    info.borrows = mg__word_held(word);
+    info.writing = (word & MG_WORD_X) != 0 && info.borrows != 0;
+    mg__limits_describe(entry, &info);
+    const uint64_t again = atomic_load(&entry->word);
+    if (((word ^ secret.id) | (again ^ secret.id)) >> 32 != 0 ||
+        (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S)) != MG_WORD_L)
+        return mg__fail_plain(MEMGUARD_ERR_STALE);
+    if ((flags & MG_ENTRY_EXPIRED) != 0) return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
+    mg__out_struct(given, given->size, &info, sizeof info);
+    return MEMGUARD_OK;
+}
+
+memguard_status memguard_secret_limit(memguard_secret secret, const memguard_limits *given) {
+    memguard_limits limits = {0};
+    struct mg__vault *vault = NULL;
+    struct mg__entry *entry = NULL;
+    MG_REFUSE_FORKED();
+    if (given == NULL || !mg__struct_is_known(given, given->size, sizeof(size_t), sizeof limits))
+        return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    memcpy(&limits, given, mg__min_size(given->size, sizeof limits));
+    memguard_status status = mg__secret_seize(secret, &vault, &entry);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__limits_set(vault, entry, limits.ttl_ms, limits.idle_ms, limits.uses);
+    mg__secret_after(entry, mg__entry_unseize(entry));
+    return status;
+}

@@ -1,0 +1,202 @@
+/* See table.h. Segments of entries hang in a fixed directory; free indices wait in sharded stacks (R. K. Treiber, 1986) with a tag
+ * against ABA. A look-up masks the index at each step, so that no speculation leaves the tables.
+ * Must not know: what secrets hold, how they are sealed. */
+#include "core/table.h"
+
+#include <stdlib.h>
+
+enum { SEGMENT_BITS = 12, SEGMENT = 1 << SEGMENT_BITS, SEGMENTS = 1 << 16, SHARDS = 16, BATCH = 64 };
+
+struct shard {
+    _Alignas(MG_CACHE_LINE) _Atomic uint64_t head; /* tag << 32 | index + 1 */
+};
+
+static struct mg__entry *_Atomic segments[SEGMENTS];
+static struct shard shards[SHARDS];
+static struct mg__mutex grow_mutex;
+static _Atomic uint32_t made;
+
+struct mg__entry *mg__entry_by_index(uint32_t index) {
+    struct mg__entry *segment =
+        atomic_load_explicit(&segments[(index >> SEGMENT_BITS) & (SEGMENTS - 1)], memory_order_acquire);
+    return segment == NULL ? NULL : &segment[index & (SEGMENT - 1)];
+}
+
+/* The same for an index that was made: its segment is there. */
+static struct mg__entry *known_entry(uint32_t index) {
+    return &atomic_load_explicit(&segments[(index >> SEGMENT_BITS) & (SEGMENTS - 1)],
+                                 memory_order_acquire)[index & (SEGMENT - 1)];
+}
+
+struct mg__entry *mg__entry_at(uint64_t id) {
+    const uint32_t index = (uint32_t)id;
+    return index >> SEGMENT_BITS >= SEGMENTS ? NULL : mg__entry_by_index(index);
+}
+
+uint32_t mg__table_count(void) { return atomic_load_explicit(&made, memory_order_acquire); }
+
+/* The index is stored nowhere: `next` of a live entry holds it. */
+uint32_t mg__entry_index(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->next, memory_order_relaxed);
+}
+
+uint64_t mg__entry_id(const struct mg__entry *entry) {
+    return (atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32 << 32) | mg__entry_index(entry);
+}
+
+/* ---- free indices ---- */
+
+static void push(struct shard *shard, uint32_t index) {
+    struct mg__entry *entry = known_entry(index);
+    uint64_t head = atomic_load_explicit(&shard->head, memory_order_relaxed), wanted = 0;
+    do {
+        atomic_store_explicit(&entry->next, (uint32_t)head, memory_order_relaxed);
+        wanted = (((head >> 32) + 1) << 32) | (index + 1);
+    } while (!atomic_compare_exchange_weak_explicit(&shard->head, &head, wanted, memory_order_release, memory_order_relaxed));
+}
+
+static bool pop(struct shard *shard, uint32_t *index) {
+    uint64_t head = atomic_load_explicit(&shard->head, memory_order_acquire), wanted = 0;
+    do {
+        if ((uint32_t)head == 0) return false;
+        *index = (uint32_t)head - 1;
+        wanted = (((head >> 32) + 1) << 32) |
+                 atomic_load_explicit(&known_entry(*index)->next, memory_order_relaxed);
+    } while (!atomic_compare_exchange_weak_explicit(&shard->head, &head, wanted, memory_order_acquire, memory_order_acquire));
+    return true;
+}
+
+static memguard_status grow(struct shard *shard) {
+    int error = 0;
+    const uint32_t first = atomic_load_explicit(&made, memory_order_relaxed);
+    if (first >> SEGMENT_BITS >= SEGMENTS)
+        return mg__fail(MEMGUARD_ERR_LIMIT, 0, "the handle table is full: %u handles were made", first);
+    if (mg__entry_by_index(first) == NULL) {
+        struct mg__entry *segment = mg__sys_map_table(sizeof(struct mg__entry) * SEGMENT, &error);
+        if (segment == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, sizeof(struct mg__entry) * SEGMENT);
+        atomic_store_explicit(&segments[first >> SEGMENT_BITS], segment, memory_order_release);
+    }
+    atomic_store_explicit(&made, first + BATCH, memory_order_release);
+    for (uint32_t i = BATCH; i-- > 0;) push(shard, first + i);
+    return MEMGUARD_OK;
+}
+
+static memguard_status take_index(uint32_t *index) {
+    const unsigned mine = mg__thread_hint() % SHARDS;
+    memguard_status status = MEMGUARD_OK;
+    for (unsigned i = 0; i < SHARDS; i++)
+        if (pop(&shards[(mine + i) % SHARDS], index)) return MEMGUARD_OK;
+    mg__mutex_lock(&grow_mutex);
+    while (status == MEMGUARD_OK && !pop(&shards[mine], index)) status = grow(&shards[mine]);
+    mg__mutex_unlock(&grow_mutex);
+    return status;
+}
+
+/* ---- life ---- */
+
+struct mg__entry *mg__entry_claim(uint32_t vault, uint64_t more_flags, memguard_status *status) {
+    uint32_t index = 0;
+    *status = take_index(&index);
+    if (MG_UNLIKELY(*status != MEMGUARD_OK)) return NULL;
+    struct mg__entry *entry = known_entry(index);
+    uint64_t generation = atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32;
+    if (generation == 0) generation = 1;
+    entry->body.sealed = NULL;
+    entry->open.place = 0;
+    entry->views = 0;
+    atomic_store_explicit(&entry->limits, NULL, memory_order_relaxed);
+    atomic_store_explicit(&entry->flags, 0, memory_order_relaxed);
+    atomic_store_explicit(&entry->next, index, memory_order_relaxed);
+    atomic_store(&entry->vault, vault);
+    atomic_store(&entry->word, (generation << 32) | MG_WORD_L | MG_WORD_X | MG_WORD_PIN_ONE | more_flags);
+    return entry;
+}
+
+void mg__entry_free(struct mg__entry *entry) {
+    const uint32_t index = mg__entry_index(entry);
+    const uint64_t generation = (atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32) + 1;
+    const bool worn_out = generation > UINT32_MAX;
+    atomic_store(&entry->vault, 0);
+    /* A generation that would wrap retires the index: it stays dead under its last generation. */
+    atomic_store(&entry->word, worn_out ? (uint64_t)UINT32_MAX << 32 : generation << 32);
+    if (!worn_out) push(&shards[mg__thread_hint() % SHARDS], index);
+}
+
+/* ---- pins ---- */
+
+static memguard_status look(uint64_t word, uint64_t id) {
+    if (MG_UNLIKELY((word ^ id) >> 32 != 0 || (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S)) != MG_WORD_L))
+        return MEMGUARD_ERR_STALE;
+    return MG_UNLIKELY((word & MG_WORD_X) != 0) ? MEMGUARD_ERR_BUSY : MEMGUARD_OK;
+}
+
+memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry) {
+    struct mg__entry *found = mg__entry_at(id);
+    if (MG_UNLIKELY(found == NULL)) return MEMGUARD_ERR_STALE;
+    uint64_t word = atomic_load_explicit(&found->word, memory_order_relaxed);
+    const uint64_t more = MG_WORD_PIN_ONE + (hold ? MG_WORD_HELD_ONE : 0);
+    do {
+        const memguard_status status = look(word, id);
+        if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+        if (MG_UNLIKELY(mg__word_pins(word) == MG_WORD_COUNT_MASK)) return MEMGUARD_ERR_LIMIT;
+    } while (!atomic_compare_exchange_weak(&found->word, &word, word + more));
+    *entry = found;
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry) {
+    struct mg__entry *found = mg__entry_at(id);
+    if (found == NULL) return MEMGUARD_ERR_STALE;
+    uint64_t word = atomic_load_explicit(&found->word, memory_order_relaxed);
+    do {
+        const memguard_status status = look(word, id);
+        if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+        if (MG_UNLIKELY(mg__word_pins(word) != 0)) return MEMGUARD_ERR_BUSY;
+    } while (!atomic_compare_exchange_weak(&found->word, &word, word | MG_WORD_X | MG_WORD_PIN_ONE));
+    *entry = found;
+    return MEMGUARD_OK;
+}
+
+bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word) {
+    if ((word & MG_WORD_L) == 0 || (word & MG_WORD_X) != 0 || mg__word_pins(word) != 0) return false;
+    return atomic_compare_exchange_strong(&entry->word, &word, word | MG_WORD_X | MG_WORD_PIN_ONE);
+}
+
+bool mg__entry_hold(struct mg__entry *entry) {
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    do {
+        if (MG_UNLIKELY((word & MG_WORD_D) != 0)) return false;
+    } while (!atomic_compare_exchange_weak(&entry->word, &word, word + MG_WORD_HELD_ONE));
+    return true;
+}
+
+bool mg__entry_unhold(struct mg__entry *entry) {
+    return (atomic_fetch_sub(&entry->word, MG_WORD_HELD_ONE) & MG_WORD_R) == 0;
+}
+
+enum mg__unpin mg__entry_unpin(struct mg__entry *entry, bool held) {
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed), wanted = 0;
+    bool last_of_dying = false;
+    do {
+        wanted = word - MG_WORD_PIN_ONE - (held ? MG_WORD_HELD_ONE : 0);
+        last_of_dying = mg__word_pins(wanted) == 0 && (word & MG_WORD_D) != 0;
+        if (last_of_dying) wanted |= MG_WORD_X | MG_WORD_PIN_ONE;
+    } while (!atomic_compare_exchange_weak(&entry->word, &word, wanted));
+    if (MG_LIKELY(!last_of_dying)) return (word & MG_WORD_R) != 0 ? MG_UNPINNED_REVOKED : MG_UNPINNED;
+    return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING;
+}
+
+enum mg__unpin mg__entry_unseize(struct mg__entry *entry) {
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    do {
+        if ((word & MG_WORD_D) != 0) return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING;
+    } while (!atomic_compare_exchange_weak(&entry->word, &word, (word & ~MG_WORD_X) - MG_WORD_PIN_ONE));
+    return MG_UNPINNED;
+}
+
+void mg__entry_lock(struct mg__entry *entry) {
+    unsigned step = 0;
+    while ((atomic_fetch_or(&entry->word, MG_WORD_T) & MG_WORD_T) != 0) mg__sys_backoff(&step);
+}
+
+void mg__entry_unlock(struct mg__entry *entry) { atomic_fetch_and(&entry->word, ~MG_WORD_T); }

@@ -1,0 +1,103 @@
+/* core/table: the process-wide table of handles. Entries are type-stable: they are reused, never freed, so that any number can be
+ * looked up safely. One atomic word per entry decides everything:
+ *
+ *     63..32 generation | 31 X | 30 D | 29 R | 28 T | 27 L | 26 S | 25..13 held | 12..0 pins
+ *
+ *   L  live              S  a scope, not a secret
+ *   X  one exclusive owner (a WRITE borrow, or a change by the library)
+ *   D  dying: no new borrows; whoever drops the last pin ends it
+ *   R  revoked: its memory was taken away; nobody touches it any more
+ *   T  short lock for opening and closing a shared view
+ *   pins: who is at it; held: how many of those are in the host's hands. pins > held: the library is at work and will be done
+ *   soon. A purge waits for that, and takes away what is in the host's hands by setting R while pins == held.
+ *
+ * Must not know: what secrets hold, how they are sealed. */
+#ifndef MG_CORE_TABLE_H
+#define MG_CORE_TABLE_H
+
+#include "crypto/crypto.h"
+
+#define MG_WORD_X ((uint64_t)1 << 31)
+#define MG_WORD_D ((uint64_t)1 << 30)
+#define MG_WORD_R ((uint64_t)1 << 29)
+#define MG_WORD_T ((uint64_t)1 << 28)
+#define MG_WORD_L ((uint64_t)1 << 27)
+#define MG_WORD_S ((uint64_t)1 << 26)
+#define MG_WORD_HELD_ONE ((uint64_t)1 << 13)
+#define MG_WORD_PIN_ONE ((uint64_t)1)
+#define MG_WORD_COUNT_MASK ((uint64_t)0x1FFF)
+
+struct mg__limits;
+struct mg__scope;
+
+struct mg__entry {
+    _Atomic uint64_t word;
+    _Atomic uint32_t vault; /* index + 1; 0: none */
+    _Atomic uint8_t rest;   /* MEMGUARD_SEALED ... */
+    _Atomic uint8_t flags;  /* MG_ENTRY_* */
+    uint16_t unused;
+    _Atomic size_t bytes;
+    union {
+        unsigned char *sealed;     /* SEALED: tag | ciphertext */
+        struct mg__region *region; /* CLOSED, MAPPED, and COMPACT with MG_ENTRY_GUARDED */
+        unsigned char *data;       /* COMPACT */
+        struct mg__scope *scope;
+    } body;
+    union {
+        struct mg__region *region; /* SEALED: while views are open */
+        uint64_t place;            /* COMPACT */
+    } open;
+    uint32_t prefix;  /* SEALED: number of the nonce prefix */
+    uint32_t version; /* counts sealings over all lives of this index */
+    uint32_t views;   /* open views; under T or X */
+    _Atomic uint32_t next;
+    struct mg__limits *_Atomic limits;
+};
+_Static_assert(sizeof(struct mg__entry) <= 64, "an entry is one cache line");
+
+enum {
+    MG_ENTRY_FROZEN = 1,
+    MG_ENTRY_WRITABLE = 2, /* MAPPED: stays writable */
+    MG_ENTRY_FRESH = 4,    /* CLOSED: zero bytes that were not written yet */
+    MG_ENTRY_GUARDED = 8,  /* COMPACT, but too long for a compact slot */
+    MG_ENTRY_EXPIRED = 16  /* wiped by a limit: there is no body */
+};
+
+static inline uint32_t mg__word_pins(uint64_t word) { return (uint32_t)(word & MG_WORD_COUNT_MASK); }
+static inline uint32_t mg__word_held(uint64_t word) { return (uint32_t)((word / MG_WORD_HELD_ONE) & MG_WORD_COUNT_MASK); }
+
+/* A fresh entry: live, X, one pin, its other fields zero (but the version). NULL: *status says why. */
+struct mg__entry *mg__entry_claim(uint32_t vault, uint64_t more_flags, memguard_status *status);
+/* Ends an entry of which the caller is the exclusive owner; the generation moves on. */
+void mg__entry_free(struct mg__entry *entry);
+/* The entry of an id, whether the generation fits or not; NULL when there is none. */
+struct mg__entry *mg__entry_at(uint64_t id);
+uint64_t mg__entry_id(const struct mg__entry *entry);
+uint32_t mg__entry_index(const struct mg__entry *entry);
+/* How many indices exist, for walks with mg__entry_by_index. */
+uint32_t mg__table_count(void);
+struct mg__entry *mg__entry_by_index(uint32_t index);
+
+/* Pins. Each answers STALE, BUSY, LIMIT or OK, by the word alone. */
+
+/* One more pin; hold: and in the host's hands at once. */
+MG_MUST_USE memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry);
+/* Exclusive ownership, with one pin. */
+MG_MUST_USE memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry);
+/* Exclusive ownership of an entry by a walk: false when somebody is at it. */
+MG_MUST_USE bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word);
+/* Into the host's hands: false when the entry is dying meanwhile (then it stays in the library's). */
+MG_MUST_USE bool mg__entry_hold(struct mg__entry *entry);
+/* Back from the host's hands: false when the memory was revoked. */
+MG_MUST_USE bool mg__entry_unhold(struct mg__entry *entry);
+
+enum mg__unpin { MG_UNPINNED, MG_UNPINNED_REVOKED, MG_LAST_OF_DYING, MG_LAST_OF_REVOKED };
+/* One pin less (of hold: and one held). After the last one of a dying entry the caller owns it exclusively and must end it. */
+enum mg__unpin mg__entry_unpin(struct mg__entry *entry, bool held);
+/* Ends exclusive ownership. */
+enum mg__unpin mg__entry_unseize(struct mg__entry *entry);
+
+void mg__entry_lock(struct mg__entry *entry); /* T */
+void mg__entry_unlock(struct mg__entry *entry);
+
+#endif

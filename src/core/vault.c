@@ -1,0 +1,517 @@
+/* core/vault: making, describing, locking and ending vaults. Contracts: memguard.h; the key's life: docs/KEYS.md.
+ * Must not know: how secrets are opened, how keys are assembled. */
+#include "core/vault.h"
+
+#include <stdlib.h>
+
+static struct mg__vault *_Atomic vaults[MG_VAULTS];
+static struct mg__mutex registry;
+static uint32_t made;  /* structs; under the registry's mutex */
+static uint32_t alive; /* vaults that want the housekeeper; under the registry's mutex */
+
+/* ---- tokens ---- */
+
+enum { INDEX_BITS = 12 };
+_Static_assert(MG_VAULTS == 1 << INDEX_BITS, "an index fits the token");
+
+/* generation | index | 10: not a valid address of any object, since it is odd in its second bit and small. */
+memguard_vault *mg__vault_token(const struct mg__vault *vault) {
+    const uintptr_t generation = atomic_load_explicit(&vault->generation, memory_order_relaxed);
+    return (memguard_vault *)((generation << (INDEX_BITS + 2)) | ((uintptr_t)vault->index << 2) | 2);
+}
+
+struct mg__vault *mg__vault_by_index(uint32_t index) {
+    return atomic_load_explicit(&vaults[index & (MG_VAULTS - 1)], memory_order_acquire);
+}
+
+static bool token_fits(const struct mg__vault *vault, const memguard_vault *token) {
+    return mg__vault_alive(vault) && mg__vault_token(vault) == token;
+}
+
+struct mg__vault *mg__vault_find(const memguard_vault *token) {
+    const uintptr_t bits = (uintptr_t)token;
+    if (MG_UNLIKELY((bits & 3) != 2)) return NULL;
+    struct mg__vault *vault = mg__vault_by_index((uint32_t)(bits >> 2));
+    return MG_LIKELY(vault != NULL && token_fits(vault, token)) ? vault : NULL;
+}
+
+uint32_t mg__vault_count(void) {
+    mg__mutex_lock(&registry);
+    const uint32_t count = made;
+    mg__mutex_unlock(&registry);
+    return count;
+}
+
+memguard_status mg__vault_enter(const memguard_vault *token, struct mg__vault **vault) {
+    *vault = mg__vault_find(token);
+    if (*vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    mg__mutex_lock(&(*vault)->control);
+    if (token_fits(*vault, token)) return MEMGUARD_OK;
+    mg__mutex_unlock(&(*vault)->control);
+    return mg__fail_plain(MEMGUARD_ERR_STALE);
+}
+
+void mg__vault_leave(struct mg__vault *vault) { mg__mutex_unlock(&vault->control); }
+
+memguard_status mg__gate_status(uint32_t gate) {
+    static const memguard_status statuses[] = {MEMGUARD_OK, MEMGUARD_ERR_LOCKED, MEMGUARD_ERR_BUSY, MEMGUARD_ERR_STALE,
+                                               MEMGUARD_ERR_STATE};
+    return mg__fail_plain(statuses[gate]);
+}
+
+/* ---- options ---- */
+
+static const uint32_t known_flags =
+    MEMGUARD_STRICT | MEMGUARD_NO_THREAD | MEMGUARD_STRICT_SIGNALS | MEMGUARD_RAISE_LIMIT;
+
+static bool in_range(uint64_t value, uint64_t least, uint64_t most) {
+    return value == 0 || (value >= least && value <= most);
+}
+
+static memguard_status check_options(const memguard_options *o) {
+    if (o->backend > MEMGUARD_BACKEND_PLAIN) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown backend %u", o->backend);
+    if ((o->require & ~(uint32_t)MEMGUARD_PROTECT_ALL) != 0)
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown bits in require: 0x%x", o->require);
+    if ((o->flags & ~known_flags) != 0) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown flags: 0x%x", o->flags);
+    if (o->fork_policy != MEMGUARD_FORK_REFUSE)
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown fork policy %u", o->fork_policy);
+    if (!in_range(o->prekey_bytes, 4096, 1 << 20) || (o->prekey_bytes & (o->prekey_bytes - 1)) != 0)
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "prekey_bytes is %u: 4096 to 1048576, a power of two", o->prekey_bytes);
+    if (!in_range(o->rekey_ms, 10, 3600000))
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "rekey_ms is %u: 10 to 3600000", o->rekey_ms);
+    if (!in_range(o->lease_us, 100, 1000000))
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "lease_us is %u: 100 to 1000000", o->lease_us);
+    if (o->reserved != 0) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "a reserved field is not zero");
+    return MEMGUARD_OK;
+}
+
+static memguard_status read_options(const memguard_options *given, memguard_options *options) {
+    memset(options, 0, sizeof *options);
+    if (given == NULL) return MEMGUARD_OK;
+    if (!mg__struct_is_known(given, given->size, sizeof(size_t), sizeof *options))
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "options: size %zu is not a version of the struct, or its tail is not zero",
+                        given->size);
+    memcpy(options, given, mg__min_size(given->size, sizeof *options));
+    return check_options(options);
+}
+
+/* ---- backends ---- */
+
+static const char *const backend_names[] = {"auto", "secretmem", "locked", "plain"};
+
+/* The environment may choose, unless that would break `require`. */
+static uint32_t wanted_backend(const memguard_options *options) {
+    const char *name = mg__sys_environment("MEMGUARD_BACKEND");
+    for (uint32_t i = 0; name != NULL && i < 4; i++) {
+        if (strcmp(name, backend_names[i]) != 0) continue;
+        const bool unlocked = i == MEMGUARD_BACKEND_PLAIN && (options->require & MEMGUARD_PROTECT_LOCKED) != 0;
+        const bool visible = (i == MEMGUARD_BACKEND_PLAIN || i == MEMGUARD_BACKEND_LOCKED) &&
+                             (options->require & MEMGUARD_PROTECT_HIDDEN) != 0;
+        return unlocked || visible ? options->backend : i;
+    }
+    return options->backend;
+}
+
+static memguard_status try_kind(struct mg__vault *vault, enum mg__kind kind, uint32_t backend) {
+    vault->kind = kind;
+    vault->backend = backend;
+    return mg__bank_probe(kind, &vault->protections);
+}
+
+static memguard_status choose_auto(struct mg__vault *vault, uint32_t require) {
+    const bool must_hide = (require & MEMGUARD_PROTECT_HIDDEN) != 0;
+    if (must_hide || !mg__sys_hibernation_configured()) {
+        const memguard_status status = try_kind(vault, MG_KIND_SECRETMEM, MEMGUARD_BACKEND_SECRETMEM);
+        /* Out of lockable memory is not a missing feature: LOCKED has the same limit. */
+        if (status == MEMGUARD_OK || status == MEMGUARD_ERR_LOCK_LIMIT || must_hide) return status;
+    }
+    return try_kind(vault, MG_KIND_LOCKED, MEMGUARD_BACKEND_LOCKED);
+}
+
+static memguard_status choose_backend(struct mg__vault *vault, const memguard_options *options) {
+    switch (wanted_backend(options)) {
+    case MEMGUARD_BACKEND_AUTO:
+        return choose_auto(vault, options->require);
+    case MEMGUARD_BACKEND_SECRETMEM: {
+        const memguard_status status = try_kind(vault, MG_KIND_SECRETMEM, MEMGUARD_BACKEND_SECRETMEM);
+        memguard_error error = MEMGUARD_ERROR_INIT;
+        if (status != MEMGUARD_ERR_SYSTEM || memguard_last_error(&error) != MEMGUARD_OK) return status;
+        return mg__fail(MEMGUARD_ERR_UNSUPPORTED, error.os_error, "memfd_secret(2) is not to be had here (errno %d)",
+                        error.os_error);
+    }
+    case MEMGUARD_BACKEND_LOCKED:
+        return try_kind(vault, MG_KIND_LOCKED, MEMGUARD_BACKEND_LOCKED);
+    default:
+        return try_kind(vault, MG_KIND_PLAIN, MEMGUARD_BACKEND_PLAIN);
+    }
+}
+
+static const char *protection_name(uint32_t bit) {
+    static const char *const names[] = {"LOCKED", "HIDDEN", "NODUMP", "NOFORK", "NOMERGE", "REVOKE", "SCRUB", "TIMER"};
+    size_t i = 0;
+    while (i < 7 && (bit & 1U) == 0) {
+        bit >>= 1;
+        i++;
+    }
+    return names[i];
+}
+
+static memguard_status check_required(const struct mg__vault *vault, uint32_t require) {
+    const uint32_t missing = require & ~vault->protections;
+    if (missing == 0) return MEMGUARD_OK;
+    return mg__fail(MEMGUARD_ERR_UNSUPPORTED, 0, "required protection %s is not given here by the backend %s",
+                    protection_name(missing), backend_names[vault->backend]);
+}
+
+/* ---- making ---- */
+
+/* Everything of the process that vaults need; each part is idempotent. */
+static memguard_status start_process(void) {
+    const int error = mg__sys_fork_mark();
+    if (error != 0) return mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
+    memguard_status status = mg__bank_start();
+    if (status == MEMGUARD_OK) status = mg__crypto_start();
+    if (status == MEMGUARD_OK) status = mg__thread_start();
+    if (status == MEMGUARD_OK) status = mg__prefix_start();
+    return status;
+}
+
+static struct mg__vault *make_struct(memguard_status *status) {
+    if (made >= MG_VAULTS) {
+        *status = mg__fail(MEMGUARD_ERR_LIMIT, 0, "%d vaults are alive, which is the most", MG_VAULTS);
+        return NULL;
+    }
+    struct mg__vault *vault = calloc(1, sizeof *vault);
+    if (vault == NULL) {
+        *status = mg__fail_plain(MEMGUARD_ERR_MEMORY);
+        return NULL;
+    }
+    vault->index = made;
+    atomic_store_explicit(&vaults[made++], vault, memory_order_release);
+    return vault;
+}
+
+/* A struct that nobody uses, marked as being made (generation stays even; control mutex held). Under the registry's mutex. */
+static struct mg__vault *take_struct(memguard_status *status) {
+    for (uint32_t i = 0; i < made; i++) {
+        struct mg__vault *vault = mg__vault_by_index(i);
+        if (!mg__vault_alive(vault)) return vault;
+    }
+    return make_struct(status);
+}
+
+static void apply_options(struct mg__vault *vault, const memguard_options *options) {
+    struct mg__coffer_policy *policy = &vault->coffer.policy;
+    const size_t default_prekey = mg__budget_share(16, 4096, 16384);
+    vault->flags = options->flags;
+    vault->idle_ms = options->idle_ms;
+    vault->on_corruption = options->on_corruption;
+    vault->on_corruption_arg = options->on_corruption_arg;
+    policy->kind = vault->kind;
+    policy->prekey_may_shrink = options->prekey_bytes == 0;
+    policy->prekey_bytes = options->prekey_bytes != 0 ? options->prekey_bytes : 4096;
+    while (options->prekey_bytes == 0 && policy->prekey_bytes * 2 <= default_prekey) policy->prekey_bytes *= 2;
+    policy->strict_signals = (options->flags & MEMGUARD_STRICT_SIGNALS) != 0;
+    atomic_store(&policy->strict, (options->flags & (MEMGUARD_STRICT | MEMGUARD_NO_THREAD)) != 0);
+    policy->lease_ns = (options->lease_us != 0 ? options->lease_us : 2000U) * 1000ULL;
+    policy->rekey_ns = (options->rekey_ms != 0 ? options->rekey_ms : 500U) * 1000000ULL;
+    if (mg__arch_has_private_stacks()) vault->protections |= MEMGUARD_PROTECT_SCRUB;
+    if ((options->flags & MEMGUARD_NO_THREAD) == 0) vault->protections |= MEMGUARD_PROTECT_TIMER;
+}
+
+static void reset_figures(struct mg__vault *vault) {
+    atomic_store(&vault->coffer.leases, 0);
+    vault->coffer.leased_ns = vault->coffer.longest_lease_ns = 0;
+    vault->coffer.rekeys = vault->coffer.rekey_failures = 0;
+    atomic_store(&vault->furnished, 0);
+    atomic_store(&vault->next_sweep_ms, UINT64_MAX);
+    atomic_store(&vault->seen_leases, 0);
+    atomic_store(&vault->deferred_to, 0);
+    atomic_store(&vault->purges, 0);
+    atomic_store(&vault->revoked, 0);
+    atomic_store(&vault->auth_failures, 0);
+    vault->made_ns = mg__sys_now_ns();
+}
+
+/* Makes one bench and one use page sure, so that a vault that exists can open its secrets. */
+static memguard_status make_benches(struct mg__vault *vault) {
+    memguard_status status = mg__bench_count() == 0 ? mg__bench_prepare(vault->kind, 1) : MEMGUARD_OK;
+    struct mg__bench *bench = NULL;
+    if (status == MEMGUARD_OK) status = mg__bench_take(vault->kind, &bench);
+    if (status != MEMGUARD_OK) return status;
+    mg__bench_give(vault->kind, bench);
+    struct mg__use_page *page = mg__use_page_take(vault->kind);
+    if (page == NULL) return mg__use_page_prepare(vault->kind, 1);
+    mg__use_page_give(page, 0);
+    return MEMGUARD_OK;
+}
+
+static memguard_status furnish(struct mg__vault *vault, const memguard_options *options) {
+    memguard_status status = choose_backend(vault, options);
+    if (status != MEMGUARD_OK) return status;
+    mg__mutex_lock(&vault->coffer.mutex); /* the housekeeper may still be looking at the vault that was here before */
+    apply_options(vault, options);
+    reset_figures(vault);
+    mg__mutex_unlock(&vault->coffer.mutex);
+    status = check_required(vault, options->require);
+    if (status == MEMGUARD_OK) status = mg__coffer_fill(&vault->coffer);
+    if (status != MEMGUARD_OK) return status;
+    status = make_benches(vault);
+    if (status == MEMGUARD_OK) status = mg__compact_create(vault->kind, &vault->arena);
+    if (status != MEMGUARD_OK) mg__coffer_forget(&vault->coffer);
+    return status;
+}
+
+static bool wants_thread(const struct mg__vault *vault) { return (vault->flags & MEMGUARD_NO_THREAD) == 0; }
+
+static void unfurnish(struct mg__vault *vault) {
+    mg__coffer_forget(&vault->coffer);
+    mg__compact_destroy(vault->arena);
+    vault->arena = NULL;
+}
+
+static memguard_status create(const memguard_options *options, struct mg__vault **made_vault) {
+    memguard_status status = MEMGUARD_OK;
+    struct mg__vault *vault = take_struct(&status);
+    if (vault == NULL) return status;
+    status = furnish(vault, options);
+    if (status == MEMGUARD_OK && wants_thread(vault) && alive == 0) {
+        status = mg__housekeeper_start();
+        if (status != MEMGUARD_OK) unfurnish(vault);
+    }
+    if (status != MEMGUARD_OK) return status;
+    if (wants_thread(vault)) alive++;
+    atomic_store(&vault->gate, MG_GATE_OPEN);
+    atomic_fetch_add(&vault->generation, 1);
+    *made_vault = vault;
+    return MEMGUARD_OK;
+}
+
+memguard_status memguard_vault_create(const memguard_options *given, memguard_vault **vault) {
+    memguard_options options;
+    struct mg__vault *created = NULL;
+    if (vault == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    *vault = NULL;
+    MG_REFUSE_FORKED();
+    memguard_status status = read_options(given, &options);
+    if (status == MEMGUARD_OK) status = start_process();
+    if (status != MEMGUARD_OK) return status;
+    if ((options.flags & MEMGUARD_RAISE_LIMIT) != 0) {
+        const int error = mg__sys_raise_lock_limit();
+        if (error != 0)
+            return mg__fail(MEMGUARD_ERR_SYSTEM, error, "RLIMIT_MEMLOCK could not be raised to its hard limit (errno %d)", error);
+    }
+    mg__mutex_lock(&registry);
+    status = create(&options, &created);
+    mg__mutex_unlock(&registry);
+    if (status == MEMGUARD_OK) *vault = mg__vault_token(created);
+    return status;
+}
+
+/* ---- ending ---- */
+
+/* True when a secret of the vault is in the host's hands; waits for the library's own short work. Called with the gate closed. */
+static bool anything_borrowed(const struct mg__vault *vault) {
+    const uint32_t count = mg__table_count();
+    for (uint32_t i = 0; i < count; i++) {
+        struct mg__entry *entry = mg__entry_by_index(i);
+        if (atomic_load(&entry->vault) != vault->index + 1) continue;
+        unsigned step = 0;
+        for (;;) {
+            const uint64_t word = atomic_load(&entry->word);
+            if (mg__word_held(word) != 0) return true;
+            if (mg__word_pins(word) == 0 || atomic_load(&entry->vault) != vault->index + 1) break;
+            mg__sys_backoff(&step);
+        }
+    }
+    return false;
+}
+
+static memguard_status close_gate(struct mg__vault *vault, uint32_t *before) {
+    *before = atomic_load(&vault->gate);
+    if (*before == MG_GATE_PURGING) return mg__fail_plain(MEMGUARD_ERR_BUSY); /* deferred: someone still borrows */
+    atomic_store(&vault->gate, MG_GATE_CHANGING);
+    if (!anything_borrowed(vault)) return MEMGUARD_OK;
+    atomic_store(&vault->gate, *before);
+    return mg__fail(MEMGUARD_ERR_BUSY, 0, "secrets of the vault are borrowed");
+}
+
+memguard_status memguard_vault_destroy(memguard_vault **token) {
+    struct mg__vault *vault = NULL;
+    uint32_t before = 0;
+    if (token == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    MG_REFUSE_FORKED();
+    if (*token == NULL) return MEMGUARD_OK;
+    memguard_status status = mg__vault_enter(*token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    status = close_gate(vault, &before);
+    if (status == MEMGUARD_OK) {
+        /* Nothing is in the host's hands and the gate is closed: nothing can be revoked here. */
+        (void)mg__purge_secrets(vault, UINT32_MAX);
+        unfurnish(vault);
+        atomic_fetch_add(&vault->generation, 1); /* last: from here on the struct may be made anew */
+        *token = NULL;
+    }
+    const bool last_user = status == MEMGUARD_OK && wants_thread(vault);
+    mg__vault_leave(vault);
+    if (!last_user) return status;
+    mg__mutex_lock(&registry);
+    if (--alive == 0) mg__housekeeper_stop();
+    mg__mutex_unlock(&registry);
+    return status;
+}
+
+/* ---- lock and unlock ---- */
+
+/* Seals what rests open. Called with the gate closed and nothing borrowed. */
+static memguard_status seal_everything(struct mg__vault *vault) {
+    const uint32_t count = mg__table_count();
+    memguard_status status = MEMGUARD_OK;
+    for (uint32_t i = 0; status == MEMGUARD_OK && i < count; i++) {
+        struct mg__entry *entry = mg__entry_by_index(i);
+        if (atomic_load(&entry->vault) != vault->index + 1) continue;
+        if (!mg__entry_seize_idle(entry, atomic_load(&entry->word))) continue;
+        if (atomic_load(&entry->vault) == vault->index + 1) status = mg__secret_change_rest(vault, entry, MEMGUARD_SEALED);
+        mg__secret_after(entry, mg__entry_unseize(entry));
+    }
+    return status;
+}
+
+memguard_status memguard_vault_lock(memguard_vault *token, const uint8_t kek[32]) {
+    struct mg__vault *vault = NULL;
+    uint32_t before = 0;
+    MG_REFUSE_FORKED();
+    if (token == NULL || kek == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    memguard_status status = mg__vault_enter(token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    if (atomic_load(&vault->gate) == MG_GATE_LOCKED || atomic_load(&vault->gate) == MG_GATE_NO_KEY)
+        status = mg__fail(MEMGUARD_ERR_STATE, 0, "the vault is locked already, or has no key to lock");
+    if (status == MEMGUARD_OK) status = close_gate(vault, &before);
+    if (status == MEMGUARD_OK) {
+        status = seal_everything(vault);
+        if (status == MEMGUARD_OK) status = mg__coffer_wrap(&vault->coffer, kek);
+        atomic_store(&vault->gate, status == MEMGUARD_OK ? (uint32_t)MG_GATE_LOCKED : before);
+    }
+    mg__vault_leave(vault);
+    return status;
+}
+
+memguard_status memguard_vault_unlock(memguard_vault *token, const uint8_t kek[32]) {
+    struct mg__vault *vault = NULL;
+    MG_REFUSE_FORKED();
+    if (token == NULL || kek == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    memguard_status status = mg__vault_enter(token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    if (atomic_load(&vault->gate) != MG_GATE_LOCKED) {
+        status = mg__fail(MEMGUARD_ERR_STATE, 0, "the vault is not locked");
+    } else {
+        status = mg__coffer_unwrap(&vault->coffer, kek);
+        if (status == MEMGUARD_OK) atomic_store(&vault->gate, MG_GATE_OPEN);
+    }
+    mg__vault_leave(vault);
+    return status;
+}
+
+/* ---- prepare, tick, report ---- */
+
+memguard_status memguard_vault_prepare(memguard_vault *token, size_t open_bytes, unsigned parallel) {
+    struct mg__vault *vault = NULL;
+    MG_REFUSE_FORKED();
+    if (token == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    if (open_bytes > MEMGUARD_SIZE_MAX) return mg__fail_plain(MEMGUARD_ERR_SIZE);
+    memguard_status status = mg__vault_enter(token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__bench_prepare(vault->kind, parallel);
+    if (status == MEMGUARD_OK) status = mg__use_page_prepare(vault->kind, parallel);
+    if (status == MEMGUARD_OK) {
+        const size_t page = mg__sys_page(), most = MEMGUARD_SIZE_MAX / page;
+        status = mg__bank_reserve(vault->kind, mg__min_size((open_bytes + page - 1) / page, most));
+    }
+    mg__vault_leave(vault);
+    return status;
+}
+
+memguard_status memguard_vault_tick(memguard_vault *token, uint32_t *next_ms) {
+    struct mg__vault *vault = NULL;
+    MG_REFUSE_FORKED();
+    if (next_ms != NULL) *next_ms = 0;
+    if (token == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    const memguard_status status = mg__vault_enter(token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    const uint64_t now = mg__sys_now_ns();
+    if ((vault->flags & MEMGUARD_STRICT) == 0) atomic_store(&vault->coffer.policy.strict, false);
+    const uint64_t due = mg__housekeeper_tend(vault, now);
+    mg__vault_leave(vault);
+    if (next_ms != NULL) {
+        const uint64_t ms = due <= now ? 0 : (due - now) / 1000000U + 1;
+        *next_ms = due == UINT64_MAX || ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+    }
+    return status;
+}
+
+static void count_secrets(const struct mg__vault *vault, memguard_report *report) {
+    const uint32_t count = mg__table_count();
+    for (uint32_t i = 0; i < count; i++) {
+        const struct mg__entry *entry = mg__entry_by_index(i);
+        if (atomic_load_explicit(&entry->vault, memory_order_relaxed) != vault->index + 1) continue;
+        const uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
+        const unsigned rest = atomic_load_explicit(&entry->rest, memory_order_relaxed) & MEMGUARD_REST_MASK;
+        if ((word & MG_WORD_L) == 0) continue;
+        report->borrows += mg__word_held(word);
+        if ((word & MG_WORD_D) != 0) continue;
+        report->secrets[rest]++;
+        report->secret_bytes[rest] += atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    }
+}
+
+static void describe_coffer(struct mg__vault *vault, memguard_report *report) {
+    struct mg__coffer *coffer = &vault->coffer;
+    mg__mutex_lock(&coffer->mutex);
+    report->prekey_bytes = coffer->policy.prekey_bytes;
+    report->strict = atomic_load(&coffer->policy.strict);
+    report->leases = coffer->leases;
+    report->leased_ns = coffer->leased_ns;
+    report->longest_lease_ns = coffer->longest_lease_ns;
+    report->rekeys = coffer->rekeys;
+    report->rekey_failures = coffer->rekey_failures;
+    report->age_ns = mg__sys_now_ns() - vault->made_ns;
+    mg__mutex_unlock(&coffer->mutex);
+}
+
+static void describe_process(const struct mg__vault *vault, memguard_report *report) {
+    struct mg__bank_figures figures;
+    mg__bank_figures(vault->kind, &figures);
+    report->lock_limit_bytes = mg__sys_lock_limit();
+    report->lock_in_use_bytes = mg__budget_in_use();
+    report->benches = mg__bench_count();
+    report->use_pages = mg__use_page_count();
+    report->use_waits = mg__use_page_waits();
+    report->guarded_slots = figures.slots;
+    report->guarded_free = figures.free_slots;
+    report->page_runs = figures.runs;
+    report->page_run_bytes = figures.run_bytes;
+}
+
+memguard_status memguard_vault_report(memguard_vault *token, memguard_report *given) {
+    struct mg__vault *vault = NULL;
+    memguard_report report = {0};
+    MG_REFUSE_FORKED();
+    if (token == NULL || given == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    const size_t size = given->size;
+    if (!mg__out_struct_fits(size)) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "report: size %zu is no size", size);
+    const memguard_status status = mg__vault_enter(token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    report.backend = vault->backend;
+    report.protections = vault->protections;
+    report.locked = atomic_load(&vault->gate) == MG_GATE_LOCKED;
+    report.purges = atomic_load(&vault->purges);
+    report.revoked = atomic_load(&vault->revoked);
+    report.auth_failures = atomic_load(&vault->auth_failures);
+    report.compact_pages = mg__compact_pages(vault->arena);
+    describe_coffer(vault, &report);
+    describe_process(vault, &report);
+    count_secrets(vault, &report);
+    mg__vault_leave(vault);
+    mg__out_struct(given, size, &report, sizeof report);
+    return MEMGUARD_OK;
+}

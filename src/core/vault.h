@@ -1,0 +1,158 @@
+/* core/vault: vaults, threads that use them, the gate that every call passes. What the public functions of core share.
+ * Vault structs are type-stable; the public pointer is a token (generation and index), never an address.
+ *
+ * Lock order: a vault's control mutex -> its coffer's mutex -> mutexes of rooms below. No lock on use, acquire, release, create,
+ * destroy, except when something must grow, when a lease must start, and the kernel's own for changes of access. */
+#ifndef MG_CORE_VAULT_H
+#define MG_CORE_VAULT_H
+
+#include "core/coffer.h"
+#include "core/table.h"
+
+/* What the gate lets through. */
+enum mg__gate { MG_GATE_OPEN, MG_GATE_LOCKED, MG_GATE_CHANGING, MG_GATE_PURGING, MG_GATE_NO_KEY };
+
+struct mg__vault {
+    _Atomic uint32_t generation; /* of the token; even: not alive */
+    _Atomic uint32_t gate;
+    uint32_t index;
+    enum mg__kind kind;
+    uint32_t protections, backend, flags;
+    uint64_t idle_ms;
+    void (*on_corruption)(size_t bytes, void *arg);
+    void *on_corruption_arg;
+    struct mg__mutex control;
+    struct mg__coffer coffer;
+    struct mg__compact_arena *arena;
+    _Atomic uint32_t furnished;     /* has had a secret: re-key */
+    _Atomic uint64_t next_sweep_ms; /* when to look for expired secrets, boot-time clock; UINT64_MAX: none has limits */
+    _Atomic uint64_t seen_leases;   /* by the housekeeper */
+    _Atomic uint32_t deferred_to;   /* number of the thread whose last release completes a purge; 0: none */
+    uint32_t deferred_wait_ms;
+    uint64_t made_ns;
+    _Atomic uint64_t purges, revoked, auth_failures;
+};
+
+enum { MG_VAULTS = 4096, MG_THREAD_SLOTS = 64 };
+
+/* A thread that has called us. Type-stable. */
+struct mg__thread {
+    uint32_t number;                              /* from 1 */
+    uint32_t borrows[MG_THREAD_SLOTS];            /* by vault index modulo; begun by this thread; touched by it alone */
+    _Atomic uint32_t returned[MG_THREAD_SLOTS];   /* of those, ended by other threads */
+    struct mg__scope *scope;                      /* innermost */
+    struct mg__thread *next_free;
+};
+
+/* ---- the gate ---- */
+
+/* First line of every public function that touches state. */
+#define MG_REFUSE_FORKED()                                                                                  \
+    do {                                                                                                    \
+        if (MG_UNLIKELY(mg__sys_is_fork_child())) return mg__fail_plain(MEMGUARD_ERR_FORKED);               \
+    } while (0)
+
+struct mg__vault *mg__vault_find(const memguard_vault *token); /* NULL: stale */
+struct mg__vault *mg__vault_by_index(uint32_t index);           /* NULL: never made */
+memguard_vault *mg__vault_token(const struct mg__vault *vault);
+uint32_t mg__vault_count(void);
+static inline bool mg__vault_alive(const struct mg__vault *vault) { return (atomic_load(&vault->generation) & 1) != 0; }
+/* The control mutex, with a second look that the token still fits. STALE: not locked. */
+MG_MUST_USE memguard_status mg__vault_enter(const memguard_vault *token, struct mg__vault **vault);
+void mg__vault_leave(struct mg__vault *vault);
+memguard_status mg__gate_status(uint32_t gate);
+static inline MG_MUST_USE memguard_status mg__gate_check(struct mg__vault *vault) {
+    const uint32_t gate = atomic_load(&vault->gate);
+    return MG_LIKELY(gate == MG_GATE_OPEN) ? MEMGUARD_OK : mg__gate_status(gate);
+}
+static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
+    return mg__vault_by_index(atomic_load_explicit(&entry->vault, memory_order_relaxed) - 1);
+}
+
+/* ---- threads (thread.c) ---- */
+
+MG_MUST_USE memguard_status mg__thread_start(void); /* once per process */
+struct mg__thread *mg__thread_self(void);           /* NULL: out of memory */
+struct mg__thread *mg__thread_by_number(uint32_t number);
+/* Borrows of the vault that the calling thread began and nobody ended. */
+uint32_t mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault *vault);
+void mg__thread_leave_scopes(struct mg__thread *thread); /* scope.c */
+
+/* ---- secrets (secret.c) ---- */
+
+/* Destroys an entry of which the caller is the exclusive owner. */
+void mg__secret_end(struct mg__entry *entry);
+/* What is due after an unpin or unseize: ends the entry if it was the last one. */
+void mg__secret_after(struct mg__entry *entry, enum mg__unpin left);
+/* Changes the rest of an entry of which the caller is the exclusive owner. */
+MG_MUST_USE memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest);
+/* Wipes the body, keeps the handle: calls answer EXPIRED. The caller is the exclusive owner. */
+void mg__secret_expire(struct mg__entry *entry);
+/* Exclusive ownership for a change: STALE, BUSY, EXPIRED, what the gate says, or OK. */
+MG_MUST_USE memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault, struct mg__entry **entry);
+
+/* ---- bodies: where the bytes of each rest lie (open.c) ---- */
+
+/* The caller owns the entry exclusively, or holds its T lock. *data: the bytes, accessible as asked (at least). */
+MG_MUST_USE memguard_status mg__open(struct mg__vault *vault, struct mg__entry *entry, int access, unsigned char **data);
+/* Undoes it, and checks the canaries. changed: seal anew. An error: the access could not be taken away. */
+MG_MUST_USE memguard_status mg__close(struct mg__vault *vault, struct mg__entry *entry, bool changed);
+/* Gives the entry a body. *data: where to write the plaintext; null for SEALED, which mg__seal_body fills. On failure the
+ * entry is as before. Then mg__settle takes the access away that the rest does not have. */
+MG_MUST_USE memguard_status mg__make_body(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest,
+                                          size_t bytes, unsigned char **data);
+MG_MUST_USE memguard_status mg__settle(struct mg__entry *entry);
+/* SEALED: writes, or reads, the sealed bytes. */
+MG_MUST_USE memguard_status mg__seal_body(struct mg__vault *vault, struct mg__entry *entry, const unsigned char *plain);
+MG_MUST_USE memguard_status mg__unseal_body(struct mg__vault *vault, const struct mg__entry *entry, unsigned char *plain);
+/* Wipes the body and lets it go. Aborts on a broken canary. */
+void mg__drop_body(struct mg__vault *vault, struct mg__entry *entry);
+/* Callback, line, abort. The bytes were wiped by the caller. */
+_Noreturn void mg__corrupted(struct mg__vault *vault, size_t bytes);
+
+/* ---- limits (limits.c) ---- */
+
+/* Sets the limits of a secret (0: none); the caller owns the entry exclusively or holds a pin. */
+MG_MUST_USE memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry, uint64_t ttl_ms,
+                                           uint64_t idle_ms, uint64_t uses);
+void mg__limits_drop(struct mg__entry *entry);
+/* At the begin of a borrow: EXPIRED, or (borrow) one use taken. */
+MG_MUST_USE memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow);
+/* At its end, still pinned: true when the secret has reached a limit. */
+MG_MUST_USE bool mg__limits_end_slow(struct mg__entry *entry);
+static inline MG_MUST_USE memguard_status mg__limits_begin(struct mg__entry *entry, bool borrow) {
+    if (MG_LIKELY(atomic_load_explicit(&entry->limits, memory_order_acquire) == NULL)) return MEMGUARD_OK;
+    return mg__limits_begin_slow(entry, borrow);
+}
+static inline MG_MUST_USE bool mg__limits_end(struct mg__entry *entry) {
+    if (MG_LIKELY(atomic_load_explicit(&entry->limits, memory_order_acquire) == NULL)) return false;
+    return mg__limits_end_slow(entry);
+}
+/* Wipes a secret that has reached a limit, if nobody is at it. */
+void mg__limits_expire(uint64_t id);
+void mg__limits_describe(const struct mg__entry *entry, memguard_info *info);
+/* Wipes what has expired in the vault; gives when to look again, on the boot-time clock. */
+uint64_t mg__limits_sweep(struct mg__vault *vault, uint64_t now_ms);
+
+/* ---- scopes (scope.c) ---- */
+
+/* Notes a new secret in the innermost scope of this thread for its vault. */
+MG_MUST_USE memguard_status mg__scope_note(struct mg__vault *vault, uint64_t id);
+
+/* ---- purge (purge.c) ---- */
+
+/* Called when a thread has ended a borrow while the gate says PURGING. */
+void mg__purge_resume(struct mg__vault *vault, struct mg__thread *thread);
+/* Destroys everything in the vault; those in the host's hands are waited for, then revoked. Gives how many were. */
+uint64_t mg__purge_secrets(struct mg__vault *vault, uint32_t wait_ms); /* UINT32_MAX: waits without end */
+
+/* ---- housekeeper (housekeeper.c) ---- */
+
+MG_MUST_USE memguard_status mg__housekeeper_start(void);
+void mg__housekeeper_stop(void);
+/* Something is due earlier than it may believe. */
+void mg__housekeeper_poke(uint64_t due_ns);
+/* Does what is due; gives when the next thing is (monotonic ns). */
+uint64_t mg__housekeeper_tend(struct mg__vault *vault, uint64_t now_ns);
+
+#endif

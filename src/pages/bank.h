@@ -1,0 +1,157 @@
+/* pages: the bank, the process-wide store of protected pages; guarded regions, compact slots, benches, the budget of lockable
+ * memory. Must not know: keys, handles, vaults, what the bytes mean.
+ *
+ * Layout of guarded slots (one chunk; a run is a chunk with one longer slot):
+ *
+ *     | guard | slot | guard | slot | guard | ...      guards: reserved, never accessible, never charged
+ *              ^ canary pattern ... | data |           data ends exactly at the trailing guard
+ *
+ * Slots and guards differ in kind of mapping or in flags, so that a change of access never splits or merges a mapping. A free
+ * region has no access and holds the canary pattern everywhere: filling the pattern over the data is the wipe.
+ * Free slots wait in a FIFO: an address is reused as late as possible, so use after release faults.
+ *
+ * Lock order: grow mutex of a kind, then nothing. Taking and giving slots, benches and compact slots takes no lock. */
+#ifndef MG_PAGES_BANK_H
+#define MG_PAGES_BANK_H
+
+#include "sys/sys.h"
+
+enum mg__kind { MG_KIND_SECRETMEM, MG_KIND_LOCKED, MG_KIND_PLAIN, MG_KINDS };
+
+enum { MG_REGION_FREE, MG_REGION_USED, MG_REGION_REVOKED, MG_REGION_GONE };
+
+/* A guarded area. The structs are type-stable: never freed, so that a late look at one is harmless. */
+struct mg__region {
+    unsigned char *base; /* first page that can be accessible */
+    size_t bytes;        /* of such pages */
+    _Atomic uint32_t state;
+    uint8_t kind;
+    _Atomic uint8_t access;   /* MG_ACCESS_* as last set by us */
+    struct mg__chunk *chunk;
+    struct mg__region *next; /* in a cache of runs */
+};
+
+/* ---- life (chunk.c) ---- */
+
+/* Once per process; safe to call again. Draws the canary pattern. */
+MG_MUST_USE memguard_status mg__bank_start(void);
+/* Makes sure that the kind works here, by doing: makes a first slot. *protections: MEMGUARD_PROTECT_* bits it gives. */
+MG_MUST_USE memguard_status mg__bank_probe(enum mg__kind kind, uint32_t *protections);
+/* Slots made ahead, so that `slots` are free. */
+MG_MUST_USE memguard_status mg__bank_reserve(enum mg__kind kind, size_t slots);
+
+/* A free region of at least `bytes`, without access, filled with the pattern. */
+MG_MUST_USE memguard_status mg__region_take(enum mg__kind kind, size_t bytes, struct mg__region **region);
+/* Changes the access. */
+MG_MUST_USE memguard_status mg__region_protect(struct mg__region *region, int access);
+/* Where `bytes` bytes that end at the guard begin. */
+static inline unsigned char *mg__region_data(const struct mg__region *region, size_t bytes) {
+    return region->base + (region->bytes - bytes);
+}
+/* True when the pattern before the last `bytes` bytes is whole. The region must be readable. */
+MG_MUST_USE bool mg__region_intact(const struct mg__region *region, size_t bytes);
+/* The same for the `span` bytes just before the data. */
+MG_MUST_USE bool mg__region_intact_near(const struct mg__region *region, size_t bytes, size_t span);
+/* Gives the region back: writes the pattern over everything but the intact slack, takes the access away.
+ * data_bytes: how many bytes at the end may differ from the pattern. A revoked region is not touched but retired. */
+void mg__region_give(struct mg__region *region, size_t data_bytes);
+/* Takes the region away from whoever reads or writes it and wipes it. The address stays, without access, until mg__region_give.
+ * The caller sees to it that nobody else gives or protects it meanwhile. */
+void mg__region_revoke(struct mg__region *region);
+/* Everything of every kind, from a signal handler. */
+void mg__bank_emergency_wipe(void);
+
+/* ---- canary pattern (canary.c) ---- */
+
+MG_MUST_USE int mg__canary_start(void);
+/* The pattern depends on the address modulo 16 alone. */
+void mg__canary_fill(unsigned char *p, size_t bytes);
+MG_MUST_USE bool mg__canary_intact(const unsigned char *p, size_t bytes);
+
+/* ---- budget (budget.c) ---- */
+
+void mg__budget_charge(enum mg__kind kind, size_t bytes);
+void mg__budget_release(enum mg__kind kind, size_t bytes);
+uint64_t mg__budget_in_use(void);
+/* True when all of a small number of bytes is scarce: sizes things as a share of the limit. */
+size_t mg__budget_share(unsigned part, size_t least, size_t most);
+/* Turns an errno of mapping or locking into a status with numbers. */
+memguard_status mg__budget_fail(enum mg__kind kind, int error, size_t needed);
+
+/* ---- benches (bench.c) ---- */
+
+/* A private locked stack for leaf calls into the cipher library; never host code. */
+struct mg__bench {
+    _Alignas(MG_CACHE_LINE) _Atomic uint32_t busy;
+    unsigned char *low; /* of the whole stack, its unlocked reserve included */
+    unsigned char *top;
+    size_t watch_bytes; /* below the top: as far as a signal frame's marks are looked for */
+};
+
+/* Waits while all are busy: leaf calls end soon. */
+MG_MUST_USE memguard_status mg__bench_take(enum mg__kind kind, struct mg__bench **bench);
+void mg__bench_give(enum mg__kind kind, struct mg__bench *bench);
+/* Runs fn(arg) on the bench, wipes `depth` bytes of it (and all, if something went deeper), clears the registers. */
+void mg__bench_run(struct mg__bench *bench, void (*fn)(void *), void *arg, size_t depth);
+/* take, run, give. */
+MG_MUST_USE memguard_status mg__bench_call(enum mg__kind kind, void (*fn)(void *), void *arg, size_t depth);
+MG_MUST_USE memguard_status mg__bench_prepare(enum mg__kind kind, unsigned parallel);
+unsigned mg__bench_count(void);
+void mg__bench_emergency_wipe(void);
+
+enum { MG_BENCH_SHALLOW = 2048, MG_BENCH_DEEP = 8192 };
+
+/* A page in which `use` shows bytes: always writable, wiped after each use. */
+struct mg__use_page {
+    _Alignas(MG_CACHE_LINE) _Atomic uint32_t busy;
+    struct mg__region *region;
+    _Atomic uint64_t owner; /* whose bytes are shown: set by show, taken back by end, or taken over by a purge */
+};
+
+/* A free use page, or null when none is to be had without a wait. */
+struct mg__use_page *mg__use_page_take(enum mg__kind kind);
+/* From here to mg__use_page_end a purge may take the page away. owner: not 0 and not 1. */
+void mg__use_page_show(struct mg__use_page *page, uint64_t owner);
+/* Ends the show. revoked: a purge takes the page away or has done so; waits until that is over. */
+void mg__use_page_end(struct mg__use_page *page, bool revoked);
+/* Writes the pattern over the last data_bytes bytes and lets the page go. */
+void mg__use_page_give(struct mg__use_page *page, size_t data_bytes);
+MG_MUST_USE memguard_status mg__use_page_prepare(enum mg__kind kind, unsigned parallel);
+unsigned mg__use_page_count(void);
+/* Takes all pages away that show bytes of `owner`; gives how many. */
+unsigned mg__use_page_revoke(uint64_t owner);
+void mg__use_page_note_wait(void);
+uint64_t mg__use_page_waits(void);
+
+/* ---- compact slots (compact.c) ---- */
+
+struct mg__compact_arena;
+struct mg__compact_slot {
+    unsigned char *data;
+    uint64_t place; /* which slot of which page */
+};
+enum { MG_COMPACT_MOST = 1024 }; /* longer ones get guarded regions: stronger, never weaker */
+
+MG_MUST_USE memguard_status mg__compact_create(enum mg__kind kind, struct mg__compact_arena **arena);
+/* Gives all pages back, whatever lies in them. */
+void mg__compact_destroy(struct mg__compact_arena *arena);
+MG_MUST_USE memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes,
+                                             struct mg__compact_slot *slot);
+MG_MUST_USE bool mg__compact_intact(const struct mg__compact_arena *arena, const struct mg__compact_slot *slot,
+                                    size_t bytes);
+void mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes);
+/* Takes all pages away from whoever reads them. */
+void mg__compact_revoke(struct mg__compact_arena *arena);
+size_t mg__compact_pages(const struct mg__compact_arena *arena);
+
+/* ---- figures ---- */
+
+struct mg__bank_figures {
+    uint64_t slots, free_slots, runs, run_bytes;
+};
+void mg__bank_figures(enum mg__kind kind, struct mg__bank_figures *figures);
+
+/* A small number that spreads threads over shards. */
+unsigned mg__thread_hint(void);
+
+#endif

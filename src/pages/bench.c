@@ -1,0 +1,168 @@
+/* Benches: private locked stacks on which leaf calls into the cipher library run, so that no key, keystream or plaintext is left on the
+ * host's stack. Layout: | guard | reserve, not locked | locked top | guard |. The locked top takes what the library
+ * needs; a signal handler of the host that happens to run there finds 64 KiB of reserve below.
+ * After each run a fixed depth is wiped; marks that a signal frame always leaves are looked for further down, and when one is found
+ * the whole stack is wiped.
+ * Must not know: what runs on it. */
+#include "pages/bank.h"
+
+#include <errno.h>
+
+enum { RESERVE_BYTES = 64 * 1024, MOST_BENCHES = 64 };
+
+struct pool {
+    struct mg__bench benches[MOST_BENCHES];
+    _Alignas(MG_CACHE_LINE) _Atomic unsigned count;
+    unsigned most; /* under `grow` */
+    struct mg__mutex grow;
+};
+
+static struct pool pools[MG_KINDS];
+
+static int map_top(enum mg__kind kind, unsigned char *top_low, size_t bytes) {
+    int error = 0;
+    if (kind != MG_KIND_SECRETMEM) {
+        error = mg__sys_private_map(top_low, bytes);
+        return error != 0 || kind == MG_KIND_PLAIN ? error : mg__sys_lock(top_low, bytes);
+    }
+    const int descriptor = mg__sys_secret_open(bytes, &error);
+    if (descriptor < 0) return error;
+    error = mg__sys_secret_map(descriptor, 0, top_low, bytes);
+    mg__sys_close(descriptor);
+    return error != 0 ? error : mg__sys_secret_advise(top_low, bytes);
+}
+
+static size_t locked_bytes(void) { return mg__budget_share(128, mg__sys_page(), 2 * mg__sys_page()); }
+
+static int map_bench(enum mg__kind kind, struct mg__bench *bench, size_t locked) {
+    int error = 0;
+    const size_t page = mg__sys_page(), bytes = 2 * page + RESERVE_BYTES + locked;
+    unsigned char *reservation = mg__sys_reserve(bytes, &error);
+    if (reservation == NULL) return error;
+    unsigned char *low = reservation + page, *top_low = low + RESERVE_BYTES;
+    error = mg__sys_private_advise(low, RESERVE_BYTES + locked);
+    if (error == 0) error = mg__sys_private_map(low, RESERVE_BYTES);
+    if (error == 0) error = map_top(kind, top_low, locked);
+    if (error != 0) {
+        (void)mg__sys_unmap(reservation, bytes); /* nothing was stored there */
+        return error;
+    }
+    mg__budget_charge(kind, locked);
+    bench->low = low;
+    bench->top = top_low + locked;
+    bench->watch_bytes =
+        mg__min_size(RESERVE_BYTES, (size_t)MG_BENCH_SHALLOW + 1024 + (mg__arch_signal_frame_bytes() & ~(size_t)63));
+    return 0;
+}
+
+static unsigned most_benches(void) {
+    const unsigned wanted = mg__sys_processors() * 2;
+    const size_t affordable = mg__budget_share(8, 2 * locked_bytes(), (size_t)MOST_BENCHES * locked_bytes()) / locked_bytes();
+    const unsigned most = wanted < MOST_BENCHES ? wanted : MOST_BENCHES;
+    return most < affordable ? most : (unsigned)affordable;
+}
+
+/* One more bench, if the pool may grow. */
+static int grow(struct pool *pool, enum mg__kind kind) {
+    int error = 0;
+    const unsigned count = atomic_load_explicit(&pool->count, memory_order_relaxed);
+    if (pool->most == 0) pool->most = most_benches();
+    if (count >= pool->most) return EAGAIN;
+    error = map_bench(kind, &pool->benches[count], locked_bytes());
+    if (error == 0) atomic_store_explicit(&pool->count, count + 1, memory_order_release);
+    return error;
+}
+
+static struct mg__bench *try_take(struct pool *pool) {
+    const unsigned count = atomic_load_explicit(&pool->count, memory_order_acquire);
+    unsigned i = count == 0 ? 0 : mg__thread_hint() % count;
+    for (unsigned tried = 0; tried < count; tried++) {
+        struct mg__bench *bench = &pool->benches[i];
+        uint32_t idle = 0;
+        if (atomic_compare_exchange_strong_explicit(&bench->busy, &idle, 1, memory_order_acquire, memory_order_relaxed))
+            return bench;
+        if (++i == count) i = 0;
+    }
+    return NULL;
+}
+
+/* All are busy. Grows the pool, or waits for one: leaf calls end soon. */
+static memguard_status take_slowly(struct pool *pool, enum mg__kind kind, struct mg__bench **bench) {
+    unsigned step = 0;
+    mg__mutex_lock(&pool->grow);
+    const int error = grow(pool, kind);
+    const unsigned count = atomic_load_explicit(&pool->count, memory_order_relaxed);
+    mg__mutex_unlock(&pool->grow);
+    if (error != 0 && count == 0) return mg__budget_fail(kind, error, locked_bytes());
+    while ((*bench = try_take(pool)) == NULL) mg__sys_backoff(&step);
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__bench_take(enum mg__kind kind, struct mg__bench **bench) {
+    *bench = try_take(&pools[kind]);
+    return MG_LIKELY(*bench != NULL) ? MEMGUARD_OK : take_slowly(&pools[kind], kind, bench);
+}
+
+void mg__bench_give(enum mg__kind kind, struct mg__bench *bench) {
+    (void)kind;
+    atomic_store_explicit(&bench->busy, 0, memory_order_release);
+}
+
+/* A signal frame of Linux is 64-byte aligned in its extended part and has nonzero words at offsets 16 to 31 of some line (the mark
+ * FP_XSTATE_MAGIC1 and MXCSR on x86-64); elsewhere all words are looked at. */
+static bool touched_below(const struct mg__bench *bench, size_t depth) {
+    typedef uint64_t word __attribute__((may_alias));
+    const size_t first = mg__arch_has_frame_marks() ? 2 : 0, last = mg__arch_has_frame_marks() ? 4 : 8;
+    uint64_t seen = 0;
+    for (size_t at = depth + 64; at <= bench->watch_bytes; at += 64) {
+        const word *line = (const word *)(const void *)(bench->top - at);
+        for (size_t i = first; i < last; i++) seen |= line[i];
+    }
+    return seen != 0;
+}
+
+void mg__bench_run(struct mg__bench *bench, void (*fn)(void *), void *arg, size_t depth) {
+    mg__arch_call_on(bench->top, fn, arg);
+    mg__wipe(bench->top - depth, depth);
+    if (MG_UNLIKELY(touched_below(bench, depth))) mg__wipe(bench->low, (size_t)(bench->top - bench->low));
+    mg__arch_clear_registers();
+}
+
+memguard_status mg__bench_call(enum mg__kind kind, void (*fn)(void *), void *arg, size_t depth) {
+    struct mg__bench *bench = NULL;
+    const memguard_status status = mg__bench_take(kind, &bench);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+    mg__bench_run(bench, fn, arg, depth);
+    mg__bench_give(kind, bench);
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__bench_prepare(enum mg__kind kind, unsigned parallel) {
+    struct pool *pool = &pools[kind];
+    int error = 0;
+    if (parallel > MOST_BENCHES) parallel = MOST_BENCHES;
+    mg__mutex_lock(&pool->grow);
+    if (pool->most < parallel) pool->most = parallel;
+    while (error == 0 && atomic_load_explicit(&pool->count, memory_order_relaxed) < parallel) error = grow(pool, kind);
+    mg__mutex_unlock(&pool->grow);
+    return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, locked_bytes());
+}
+
+unsigned mg__bench_count(void) {
+    unsigned sum = 0;
+    for (int kind = 0; kind < MG_KINDS; kind++) sum += atomic_load_explicit(&pools[kind].count, memory_order_relaxed);
+    return sum;
+}
+
+void mg__bench_emergency_wipe(void) {
+    for (int kind = 0; kind < MG_KINDS; kind++) {
+        const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_acquire);
+        for (unsigned i = 0; i < count; i++) {
+            const struct mg__bench *bench = &pools[kind].benches[i];
+            const uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+            /* A handler that was given no stack of its own runs on the bench that it interrupted: not under our own feet. */
+            if (here >= (uintptr_t)bench->low && here < (uintptr_t)bench->top) continue;
+            mg__wipe(bench->low, (size_t)(bench->top - bench->low));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+/* The canary pattern: 16 random bytes, none of them zero (so that a stray string terminator is always noticed), repeated by
+ * address. It is derived from no key. It rests on a read-only page that is kept out of dumps and children.
+ * Must not know: slots. */
+#include "pages/bank.h"
+
+typedef uint64_t lane __attribute__((vector_size(16), may_alias));
+
+static const unsigned char *pattern; /* 32 bytes: twice, so that any rotation is contiguous */
+
+static void without_zeros(unsigned char *bytes) {
+    for (size_t i = 0; i < 16; i++)
+        if (bytes[i] == 0) bytes[i] = (unsigned char)(0xA5U ^ i);
+    memcpy(bytes + 16, bytes, 16);
+}
+
+int mg__canary_start(void) {
+    int error = 0;
+    if (pattern != NULL) return 0;
+    unsigned char *page = mg__sys_map_table(mg__sys_page(), &error);
+    if (page == NULL) return error;
+    error = mg__sys_random(page, 16);
+    if (error == 0) error = mg__sys_private_advise(page, mg__sys_page());
+    if (error == 0) {
+        without_zeros(page);
+        error = mg__sys_protect(page, mg__sys_page(), MG_ACCESS_READ);
+    }
+    if (error != 0) {
+        /* The page held nothing but randomness that was never used. */
+        (void)mg__sys_unmap(page, mg__sys_page());
+        return error;
+    }
+    pattern = page;
+    return 0;
+}
+
+static size_t head_bytes(const unsigned char *p, size_t bytes) {
+    const size_t to_lane = (16 - ((uintptr_t)p & 15)) & 15;
+    return mg__min_size(to_lane, bytes);
+}
+
+void mg__canary_fill(unsigned char *p, size_t bytes) {
+    const size_t head = head_bytes(p, bytes);
+    memcpy(p, pattern + ((uintptr_t)p & 15), head);
+    p += head;
+    bytes -= head;
+    lane whole;
+    memcpy(&whole, pattern, sizeof whole);
+    for (; bytes >= 16; bytes -= 16, p += 16) *(lane *)(void *)p = whole;
+    memcpy(p, pattern, bytes);
+    __asm__ volatile("" : : "r"(p) : "memory"); /* this is the wipe: it stays */
+}
+
+static unsigned differ_bytes(const unsigned char *p, const unsigned char *q, size_t bytes) {
+    unsigned difference = 0;
+    for (size_t i = 0; i < bytes; i++) difference |= (unsigned)(p[i] ^ q[i]);
+    return difference;
+}
+
+bool mg__canary_intact(const unsigned char *p, size_t bytes) {
+    const size_t head = head_bytes(p, bytes);
+    unsigned difference = differ_bytes(p, pattern + ((uintptr_t)p & 15), head);
+    p += head;
+    bytes -= head;
+    lane whole, sum0 = {0, 0}, sum1 = {0, 0}, sum2 = {0, 0}, sum3 = {0, 0};
+    memcpy(&whole, pattern, sizeof whole);
+    for (; bytes >= 64; bytes -= 64, p += 64) {
+        const lane *at = (const lane *)(const void *)p;
+        sum0 |= at[0] ^ whole;
+        sum1 |= at[1] ^ whole;
+        sum2 |= at[2] ^ whole;
+        sum3 |= at[3] ^ whole;
+    }
+    for (; bytes >= 16; bytes -= 16, p += 16) sum0 |= *(const lane *)(const void *)p ^ whole;
+    sum0 |= sum1 | sum2 | sum3;
+    difference |= differ_bytes(p, pattern, bytes);
+    return (sum0[0] | sum0[1] | difference) == 0;
+}

@@ -1,0 +1,391 @@
+/* Chunks of guarded slots and single runs: making, handing out, taking back, revoking. Layout and rules: bank.h.
+ * Must not know: keys, handles, vaults. */
+#include "pages/fifo.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { RUN_CLASSES = 64, RUNS_KEPT = 4, FIRST_SLOTS = 4, MOST_SLOTS = 32 };
+
+struct mg__chunk {
+    struct mg__chunk *next; /* in the list of all chunks: push only */
+    struct mg__chunk *spare; /* in the list of chunk structs without memory */
+    _Atomic(unsigned char *) reservation;
+    size_t reserved_bytes;
+    size_t slots;
+    struct mg__region regions[];
+};
+
+struct store {
+    struct mg__fifo free_slots;
+    struct mg__mutex grow;
+    struct mg__region *runs[RUN_CLASSES + 1]; /* cached, by pages; under `grow` */
+    unsigned kept[RUN_CLASSES + 1];
+    struct mg__chunk *spare_runs; /* under `grow` */
+    size_t next_slots;            /* of the next chunk; under `grow` */
+    uint32_t protections;         /* 0: not probed; under `grow` */
+    _Atomic uint64_t slots, runs_made, run_bytes;
+};
+
+static struct store stores[MG_KINDS];
+static _Atomic(struct mg__chunk *) all_chunks;
+static struct mg__mutex start_mutex;
+static bool started;
+
+/* ---- making ---- */
+
+memguard_status mg__bank_start(void) {
+    int error = 0;
+    mg__mutex_lock(&start_mutex);
+    if (!started) {
+        mg__arch_init();
+        error = mg__canary_start();
+        started = error == 0;
+    }
+    mg__mutex_unlock(&start_mutex);
+    if (error == 0) return MEMGUARD_OK;
+    if (error == ENOMEM) return mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
+    return mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness for the canaries (errno %d)", error);
+}
+
+static void publish(struct mg__chunk *chunk) {
+    chunk->next = atomic_load_explicit(&all_chunks, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&all_chunks, &chunk->next, chunk, memory_order_release,
+                                                  memory_order_relaxed)) {
+    }
+}
+
+/* Protected, touched, filled with the pattern, and then closed. */
+static int map_region(struct mg__region *region, int descriptor, size_t offset) {
+    int error = 0;
+    if (region->kind == MG_KIND_SECRETMEM)
+        error = mg__sys_secret_map(descriptor, offset, region->base, region->bytes);
+    else
+        error = mg__sys_private_map(region->base, region->bytes);
+    if (error == 0 && region->kind == MG_KIND_SECRETMEM) error = mg__sys_secret_advise(region->base, region->bytes);
+    if (error == 0 && region->kind == MG_KIND_LOCKED) error = mg__sys_lock(region->base, region->bytes);
+    if (error != 0) return error;
+    mg__canary_fill(region->base, region->bytes);
+    return mg__sys_protect(region->base, region->bytes, MG_ACCESS_NONE);
+}
+
+static int map_regions(struct mg__chunk *chunk, enum mg__kind kind, size_t slot_bytes) {
+    int error = 0, descriptor = -1;
+    const size_t page = mg__sys_page();
+    unsigned char *at = atomic_load_explicit(&chunk->reservation, memory_order_relaxed) + page;
+    if (kind == MG_KIND_SECRETMEM)
+        descriptor = mg__sys_secret_open(chunk->slots * slot_bytes, &error);
+    else
+        error = mg__sys_private_advise(at - page, chunk->reserved_bytes);
+    for (size_t i = 0; error == 0 && i < chunk->slots; i++, at += slot_bytes + page) {
+        struct mg__region *region = &chunk->regions[i];
+        region->base = at;
+        region->bytes = slot_bytes;
+        region->kind = (uint8_t)kind;
+        region->chunk = chunk;
+        atomic_store_explicit(&region->access, MG_ACCESS_NONE, memory_order_relaxed);
+        atomic_store_explicit(&region->state, MG_REGION_FREE, memory_order_relaxed);
+        error = map_region(region, descriptor, i * slot_bytes);
+    }
+    /* An open descriptor would be a way in for pidfd_getfd; the mappings keep the pages. */
+    if (descriptor >= 0) mg__sys_close(descriptor);
+    return error;
+}
+
+/* Maps memory for a chunk struct that has none. On failure everything is unmapped again. */
+static int map_chunk(struct mg__chunk *chunk, enum mg__kind kind, size_t slot_bytes) {
+    int error = 0;
+    size_t unit = 0, bytes = 0;
+    if (!mg__add_size(slot_bytes, mg__sys_page(), &unit) || !mg__mul_size(unit, chunk->slots, &bytes) ||
+        !mg__add_size(bytes, mg__sys_page(), &bytes))
+        return ENOMEM;
+    unsigned char *reservation = mg__sys_reserve(bytes, &error);
+    if (reservation == NULL) return error;
+    chunk->reserved_bytes = bytes;
+    atomic_store_explicit(&chunk->reservation, reservation, memory_order_release);
+    error = map_regions(chunk, kind, slot_bytes);
+    if (error != 0) {
+        atomic_store_explicit(&chunk->reservation, NULL, memory_order_release);
+        (void)mg__sys_unmap(reservation, bytes); /* on failure only address space is lost: nothing was stored there */
+        return error;
+    }
+    mg__budget_charge(kind, chunk->slots * slot_bytes);
+    return 0;
+}
+
+static int make_chunk(enum mg__kind kind, size_t slots, size_t slot_bytes, struct mg__chunk **made) {
+    struct mg__chunk *chunk = calloc(1, sizeof *chunk + slots * sizeof(struct mg__region));
+    if (chunk == NULL) return ENOMEM;
+    chunk->slots = slots;
+    const int error = map_chunk(chunk, kind, slot_bytes);
+    if (error != 0) {
+        free(chunk);
+        return error;
+    }
+    publish(chunk);
+    *made = chunk;
+    return 0;
+}
+
+/* ---- runs ---- */
+
+static void unmap_run(struct store *store, struct mg__region *region) {
+    struct mg__chunk *chunk = region->chunk;
+    unsigned char *reservation = atomic_exchange_explicit(&chunk->reservation, NULL, memory_order_acq_rel);
+    if (atomic_load_explicit(&region->state, memory_order_relaxed) != MG_REGION_REVOKED)
+        mg__budget_release(region->kind, region->bytes);
+    atomic_store_explicit(&region->state, MG_REGION_GONE, memory_order_release);
+    atomic_fetch_sub_explicit(&store->runs_made, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&store->run_bytes, region->bytes, memory_order_relaxed);
+    (void)mg__sys_unmap(reservation, chunk->reserved_bytes); /* wiped already; a failure only keeps address space */
+    chunk->spare = store->spare_runs;
+    store->spare_runs = chunk;
+}
+
+/* Lets go of cached runs, when memory is short; true when there were any. */
+static bool trim(struct store *store) {
+    bool any = false;
+    for (size_t pages = 0; pages <= RUN_CLASSES; pages++) {
+        while (store->runs[pages] != NULL) {
+            struct mg__region *region = store->runs[pages];
+            store->runs[pages] = region->next;
+            store->kept[pages]--;
+            unmap_run(store, region);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static int map_run(struct store *store, enum mg__kind kind, size_t bytes, struct mg__chunk **made) {
+    struct mg__chunk *chunk = store->spare_runs;
+    if (chunk == NULL) return make_chunk(kind, 1, bytes, made);
+    const int error = map_chunk(chunk, kind, bytes);
+    if (error != 0) return error;
+    store->spare_runs = chunk->spare;
+    *made = chunk;
+    return 0;
+}
+
+static memguard_status make_run(struct store *store, enum mg__kind kind, size_t bytes, struct mg__region **region) {
+    struct mg__chunk *chunk = NULL;
+    int error = map_run(store, kind, bytes, &chunk);
+    if (error != 0 && trim(store)) error = map_run(store, kind, bytes, &chunk);
+    if (error != 0) return mg__budget_fail(kind, error, bytes);
+    atomic_fetch_add_explicit(&store->runs_made, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&store->run_bytes, bytes, memory_order_relaxed);
+    *region = &chunk->regions[0];
+    return MEMGUARD_OK;
+}
+
+static memguard_status take_run(enum mg__kind kind, size_t bytes, struct mg__region **region) {
+    struct store *store = &stores[kind];
+    const size_t pages = bytes / mg__sys_page();
+    memguard_status status = MEMGUARD_OK;
+    mg__mutex_lock(&store->grow);
+    if (pages <= RUN_CLASSES && store->runs[pages] != NULL) {
+        *region = store->runs[pages];
+        store->runs[pages] = (*region)->next;
+        store->kept[pages]--;
+    } else {
+        status = make_run(store, kind, bytes, region);
+    }
+    mg__mutex_unlock(&store->grow);
+    return status;
+}
+
+static void give_run(struct mg__region *region, bool reusable) {
+    struct store *store = &stores[region->kind];
+    const size_t pages = region->bytes / mg__sys_page();
+    mg__mutex_lock(&store->grow);
+    if (reusable && pages <= RUN_CLASSES && store->kept[pages] < RUNS_KEPT) {
+        region->next = store->runs[pages];
+        store->runs[pages] = region;
+        store->kept[pages]++;
+    } else {
+        unmap_run(store, region);
+    }
+    mg__mutex_unlock(&store->grow);
+}
+
+/* ---- slots ---- */
+
+static size_t chunk_slots(struct store *store) {
+    if (store->next_slots == 0) store->next_slots = FIRST_SLOTS;
+    const size_t affordable = mg__budget_share(16, mg__sys_page(), (size_t)MOST_SLOTS * mg__sys_page()) / mg__sys_page();
+    return mg__min_size(store->next_slots, affordable);
+}
+
+/* Makes a chunk as large as can be had, down to one slot; its first slot goes to the caller when asked for. */
+static int grow_slots(struct store *store, enum mg__kind kind, struct mg__region **first) {
+    struct mg__chunk *chunk = NULL;
+    int error = mg__fifo_start(&store->free_slots);
+    if (error != 0) return error;
+    size_t slots = chunk_slots(store);
+    for (;; slots /= 2) {
+        error = make_chunk(kind, slots, mg__sys_page(), &chunk);
+        if (error == 0 || slots == 1) break;
+    }
+    if (error != 0 && trim(store)) error = make_chunk(kind, 1, mg__sys_page(), &chunk);
+    if (error != 0) return error;
+    store->next_slots = mg__min_size(store->next_slots * 2, MOST_SLOTS);
+    atomic_fetch_add_explicit(&store->slots, chunk->slots, memory_order_relaxed);
+    size_t i = 0;
+    if (first != NULL) *first = &chunk->regions[i++];
+    for (; i < chunk->slots; i++)
+        /* Full is impossible: it has more cells than a process has mappings. A slot not queued would only lie idle. */
+        if (!mg__fifo_push(&store->free_slots, &chunk->regions[i])) break;
+    return 0;
+}
+
+static memguard_status grow_and_take(enum mg__kind kind, struct mg__region **region) {
+    struct store *store = &stores[kind];
+    mg__mutex_lock(&store->grow);
+    *region = mg__fifo_pop(&store->free_slots);
+    const int error = *region == NULL ? grow_slots(store, kind, region) : 0;
+    mg__mutex_unlock(&store->grow);
+    return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, mg__sys_page());
+}
+
+static memguard_status take_slot(enum mg__kind kind, struct mg__region **region) {
+    *region = mg__fifo_pop(&stores[kind].free_slots);
+    return MG_LIKELY(*region != NULL) ? MEMGUARD_OK : grow_and_take(kind, region);
+}
+
+memguard_status mg__bank_reserve(enum mg__kind kind, size_t slots) {
+    struct store *store = &stores[kind];
+    int error = 0;
+    mg__mutex_lock(&store->grow);
+    while (error == 0 && mg__fifo_count(&store->free_slots) < slots)
+        error = grow_slots(store, kind, NULL);
+    mg__mutex_unlock(&store->grow);
+    return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, mg__sys_page());
+}
+
+/* ---- regions ---- */
+
+memguard_status mg__region_take(enum mg__kind kind, size_t bytes, struct mg__region **region) {
+    size_t rounded = 0;
+    *region = NULL;
+    if (bytes == 0 || !mg__round_up(bytes, mg__sys_page(), &rounded)) return mg__fail_plain(MEMGUARD_ERR_SIZE);
+    const memguard_status status =
+        rounded == mg__sys_page() ? take_slot(kind, region) : take_run(kind, rounded, region);
+    if (status != MEMGUARD_OK) return status;
+    atomic_store_explicit(&(*region)->state, MG_REGION_USED, memory_order_release);
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__region_protect(struct mg__region *region, int access) {
+    if (atomic_load_explicit(&region->access, memory_order_relaxed) == access) return MEMGUARD_OK;
+    const int error = mg__sys_protect(region->base, region->bytes, access);
+    if (MG_UNLIKELY(error != 0)) return mg__budget_fail(MG_KIND_PLAIN, error, region->bytes);
+    atomic_store_explicit(&region->access, (uint8_t)access, memory_order_relaxed);
+    return MEMGUARD_OK;
+}
+
+bool mg__region_intact(const struct mg__region *region, size_t bytes) {
+    return mg__canary_intact(region->base, region->bytes - bytes);
+}
+
+bool mg__region_intact_near(const struct mg__region *region, size_t bytes, size_t span) {
+    const size_t slack = region->bytes - bytes, look = mg__min_size(slack, span);
+    return mg__canary_intact(region->base + (slack - look), look);
+}
+
+/* The slot cannot be brought back to its free state: its pages go to the kernel, and it is never used again. */
+static void retire(struct mg__region *region) {
+    (void)mg__sys_blank(region->base, region->bytes); /* else it stays as it is, out of use */
+    mg__budget_release(region->kind, region->bytes);
+    atomic_store(&region->state, MG_REGION_REVOKED);
+}
+
+static bool make_free(struct mg__region *region, size_t data_bytes) {
+    if (mg__region_protect(region, MG_ACCESS_WRITE) != MEMGUARD_OK) return false;
+    mg__canary_fill(mg__region_data(region, data_bytes), data_bytes);
+    return mg__region_protect(region, MG_ACCESS_NONE) == MEMGUARD_OK;
+}
+
+void mg__region_give(struct mg__region *region, size_t data_bytes) {
+    bool reusable = atomic_load(&region->state) != MG_REGION_REVOKED;
+    if (reusable && !make_free(region, data_bytes)) {
+        retire(region);
+        reusable = false;
+    }
+    if (region->bytes != mg__sys_page()) {
+        if (reusable) atomic_store_explicit(&region->state, MG_REGION_FREE, memory_order_release);
+        give_run(region, reusable);
+    } else if (reusable) {
+        atomic_store_explicit(&region->state, MG_REGION_FREE, memory_order_release);
+        /* Full is impossible, see grow_slots. */
+        if (!mg__fifo_push(&stores[region->kind].free_slots, region)) retire(region);
+    }
+}
+
+void mg__region_revoke(struct mg__region *region) {
+    int error = 0;
+    void *moved = mg__sys_take_away(region->base, region->bytes, &error);
+    if (moved != NULL) {
+        if (error == 0) mg__wipe(moved, region->bytes);
+        (void)mg__sys_unmap(moved, region->bytes); /* wiped: at worst address space stays */
+    }
+    /* Without the move the pages go back to the kernel as they are; the report's REVOKE bit was never given then. */
+    retire(region);
+}
+
+/* ---- probing, figures, emergency ---- */
+
+/* Tries on a slot of its own whether pages can be taken away here. */
+static uint32_t probe_revoke(struct mg__region *region) {
+    int error = 0;
+    void *moved = mg__sys_take_away(region->base, region->bytes, &error);
+    if (moved != NULL) (void)mg__sys_unmap(moved, region->bytes); /* a probe: nothing was in it */
+    return moved != NULL && error == 0 ? MEMGUARD_PROTECT_REVOKE : 0;
+}
+
+static uint32_t kind_protections(enum mg__kind kind) {
+    static const uint32_t always = MEMGUARD_PROTECT_NODUMP | MEMGUARD_PROTECT_NOFORK | MEMGUARD_PROTECT_NOMERGE;
+    if (kind == MG_KIND_SECRETMEM) return always | MEMGUARD_PROTECT_LOCKED | MEMGUARD_PROTECT_HIDDEN;
+    return kind == MG_KIND_LOCKED ? always | MEMGUARD_PROTECT_LOCKED : always;
+}
+
+memguard_status mg__bank_probe(enum mg__kind kind, uint32_t *protections) {
+    struct store *store = &stores[kind];
+    struct mg__region *region = NULL;
+    memguard_status status = MEMGUARD_OK;
+    mg__mutex_lock(&store->grow);
+    *protections = store->protections;
+    mg__mutex_unlock(&store->grow);
+    if (*protections != 0) return MEMGUARD_OK;
+    status = grow_and_take(kind, &region);
+    if (status != MEMGUARD_OK) return status;
+    *protections = kind_protections(kind) | probe_revoke(region);
+    atomic_store(&region->state, MG_REGION_USED);
+    retire(region);
+    mg__mutex_lock(&store->grow);
+    atomic_fetch_sub_explicit(&store->slots, 1, memory_order_relaxed);
+    store->protections = *protections;
+    mg__mutex_unlock(&store->grow);
+    return MEMGUARD_OK;
+}
+
+void mg__bank_figures(enum mg__kind kind, struct mg__bank_figures *figures) {
+    struct store *store = &stores[kind];
+    figures->slots = atomic_load_explicit(&store->slots, memory_order_relaxed);
+    figures->free_slots = mg__fifo_count(&store->free_slots);
+    figures->runs = atomic_load_explicit(&store->runs_made, memory_order_relaxed);
+    figures->run_bytes = atomic_load_explicit(&store->run_bytes, memory_order_relaxed);
+}
+
+void mg__bank_emergency_wipe(void) {
+    struct mg__chunk *chunk = atomic_load_explicit(&all_chunks, memory_order_acquire);
+    for (; chunk != NULL; chunk = chunk->next) {
+        for (size_t i = 0; i < chunk->slots; i++) {
+            struct mg__region *region = &chunk->regions[i];
+            if (atomic_load_explicit(&chunk->reservation, memory_order_acquire) == NULL) break;
+            if (atomic_load_explicit(&region->state, memory_order_acquire) == MG_REGION_REVOKED) continue;
+            /* Refused means unmapped in the meantime: then nothing is there. */
+            if (mg__sys_protect(region->base, region->bytes, MG_ACCESS_WRITE) == 0)
+                mg__wipe(region->base, region->bytes);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+/* Compact slots: many small plaintexts in one protected page, between canaries, with all bookkeeping out of band. An arena belongs to
+ * one owner, so that its pages can be taken away together. A free slot holds the canary pattern everywhere.
+ *
+ *     | canary 16 | data | canary, directly behind the bytes, to the end of the slot |      data is 16-byte aligned
+ *
+ * Free slots of a class form a stack (R. K. Treiber, 1986) of numbers with a tag against ABA; pages and their bookkeeping are never
+ * freed while the arena lives, so a late read of a link is harmless.
+ * Must not know: what the bytes mean. */
+#include "pages/bank.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { CANARY = 16, CLASSES = 12, PAGES_PER_BLOCK = 256, BLOCKS = 4096 };
+
+static const uint16_t capacities[CLASSES] = {16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MG_COMPACT_MOST};
+
+struct page {
+    struct mg__region *region;
+    uint16_t capacity;
+    _Atomic uint32_t *next; /* per slot: number + 1 of the next free one, 0 at the end */
+};
+
+struct class_stack {
+    _Alignas(MG_CACHE_LINE) _Atomic uint64_t head; /* tag << 32 | number + 1 */
+};
+
+struct mg__compact_arena {
+    struct class_stack stacks[CLASSES];
+    enum mg__kind kind;
+    struct mg__mutex grow;
+    _Atomic uint32_t pages;
+    struct page *_Atomic blocks[BLOCKS];
+};
+
+/* A slot's number: page << 8 | slot. A page has at most 2^8 slots up to 12 KiB pages; larger ones are used in part. */
+enum { SLOT_BITS = 8 };
+
+static unsigned class_of(size_t bytes) {
+    unsigned i = 0;
+    while (capacities[i] < bytes) i++;
+    return i;
+}
+
+static struct page *page_of(const struct mg__compact_arena *arena, uint64_t number) {
+    const uint64_t page = number >> SLOT_BITS;
+    struct page *block = atomic_load_explicit(&arena->blocks[(page / PAGES_PER_BLOCK) % BLOCKS], memory_order_acquire);
+    return &block[page % PAGES_PER_BLOCK];
+}
+
+static unsigned char *data_of(const struct page *page, uint64_t number) {
+    const size_t slot = number & ((1U << SLOT_BITS) - 1);
+    return page->region->base + slot * (page->capacity + 2U * CANARY) + CANARY;
+}
+
+static void push(struct mg__compact_arena *arena, struct class_stack *stack, uint64_t number) {
+    _Atomic uint32_t *next = &page_of(arena, number)->next[number & ((1U << SLOT_BITS) - 1)];
+    uint64_t head = atomic_load_explicit(&stack->head, memory_order_relaxed), wanted = 0;
+    do {
+        atomic_store_explicit(next, (uint32_t)head, memory_order_relaxed);
+        wanted = (((head >> 32) + 1) << 32) | (number + 1);
+    } while (!atomic_compare_exchange_weak_explicit(&stack->head, &head, wanted, memory_order_release, memory_order_relaxed));
+}
+
+static bool pop(struct mg__compact_arena *arena, struct class_stack *stack, uint64_t *number) {
+    uint64_t head = atomic_load_explicit(&stack->head, memory_order_acquire), wanted = 0;
+    do {
+        if ((uint32_t)head == 0) return false;
+        *number = (uint32_t)head - 1;
+        const struct page *page = page_of(arena, *number);
+        const uint32_t next =
+            atomic_load_explicit(&page->next[*number & ((1U << SLOT_BITS) - 1)], memory_order_relaxed);
+        wanted = (((head >> 32) + 1) << 32) | next;
+    } while (!atomic_compare_exchange_weak_explicit(&stack->head, &head, wanted, memory_order_acquire, memory_order_acquire));
+    return true;
+}
+
+static memguard_status furnish(struct mg__compact_arena *arena, struct page *page, size_t slots) {
+    page->next = calloc(slots, sizeof *page->next);
+    if (page->next == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    memguard_status status = mg__region_take(arena->kind, mg__sys_page(), &page->region);
+    if (status == MEMGUARD_OK) {
+        status = mg__region_protect(page->region, MG_ACCESS_WRITE);
+        if (status == MEMGUARD_OK) return status;
+        mg__region_give(page->region, 0);
+    }
+    free((void *)page->next);
+    page->next = NULL;
+    page->region = NULL;
+    return status;
+}
+
+static memguard_status add_block(struct mg__compact_arena *arena, uint32_t number) {
+    if (number / PAGES_PER_BLOCK >= BLOCKS)
+        return mg__fail(MEMGUARD_ERR_LIMIT, 0, "a vault has at most %d pages of compact secrets", BLOCKS * PAGES_PER_BLOCK);
+    if (atomic_load_explicit(&arena->blocks[number / PAGES_PER_BLOCK], memory_order_relaxed) != NULL) return MEMGUARD_OK;
+    struct page *block = calloc(PAGES_PER_BLOCK, sizeof *block);
+    if (block == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    atomic_store_explicit(&arena->blocks[number / PAGES_PER_BLOCK], block, memory_order_release);
+    return MEMGUARD_OK;
+}
+
+/* One more page for a class; called with the mutex held. */
+static memguard_status add_page(struct mg__compact_arena *arena, unsigned class) {
+    const uint32_t number = atomic_load_explicit(&arena->pages, memory_order_relaxed);
+    const size_t slots = mg__min_size(mg__sys_page() / (capacities[class] + 2U * CANARY), 1U << SLOT_BITS);
+    memguard_status status = add_block(arena, number);
+    if (status != MEMGUARD_OK) return status;
+    struct page *page = page_of(arena, (uint64_t)number << SLOT_BITS);
+    page->capacity = capacities[class];
+    status = furnish(arena, page, slots);
+    if (status != MEMGUARD_OK) return status;
+    atomic_store_explicit(&arena->pages, number + 1, memory_order_release);
+    for (size_t i = slots; i-- > 0;) push(arena, &arena->stacks[class], ((uint64_t)number << SLOT_BITS) | i);
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__compact_create(enum mg__kind kind, struct mg__compact_arena **arena) {
+    int error = 0;
+    size_t bytes = 0;
+    if (!mg__round_up(sizeof **arena, mg__sys_page(), &bytes)) return mg__fail_plain(MEMGUARD_ERR_SIZE);
+    *arena = mg__sys_map_table(bytes, &error);
+    if (*arena == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, bytes);
+    (*arena)->kind = kind;
+    return MEMGUARD_OK;
+}
+
+static void each_page(struct mg__compact_arena *arena, void (*visit)(struct page *)) {
+    const uint32_t pages = atomic_load_explicit(&arena->pages, memory_order_acquire);
+    for (uint32_t i = 0; i < pages; i++) visit(page_of(arena, (uint64_t)i << SLOT_BITS));
+}
+
+static void give_back(struct page *page) {
+    mg__region_give(page->region, page->region->bytes);
+    free((void *)page->next);
+}
+
+void mg__compact_destroy(struct mg__compact_arena *arena) {
+    size_t bytes = 0;
+    each_page(arena, give_back);
+    for (size_t i = 0; i < BLOCKS; i++) free(atomic_load_explicit(&arena->blocks[i], memory_order_relaxed));
+    /* The size was rounded once already, when the arena was made. */
+    if (mg__round_up(sizeof *arena, mg__sys_page(), &bytes)) (void)mg__sys_unmap(arena, bytes);
+}
+
+static void revoke(struct page *page) { mg__region_revoke(page->region); }
+
+void mg__compact_revoke(struct mg__compact_arena *arena) { each_page(arena, revoke); }
+
+size_t mg__compact_pages(const struct mg__compact_arena *arena) {
+    return atomic_load_explicit(&arena->pages, memory_order_relaxed);
+}
+
+static memguard_status take_from_new_page(struct mg__compact_arena *arena, unsigned class, uint64_t *number) {
+    memguard_status status = MEMGUARD_OK;
+    mg__mutex_lock(&arena->grow);
+    while (status == MEMGUARD_OK && !pop(arena, &arena->stacks[class], number)) status = add_page(arena, class);
+    mg__mutex_unlock(&arena->grow);
+    return status;
+}
+
+memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, struct mg__compact_slot *slot) {
+    const unsigned class = class_of(bytes);
+    uint64_t number = 0;
+    if (MG_UNLIKELY(!pop(arena, &arena->stacks[class], &number))) {
+        const memguard_status status = take_from_new_page(arena, class, &number);
+        if (status != MEMGUARD_OK) return status;
+    }
+    slot->place = number;
+    slot->data = data_of(page_of(arena, number), number);
+    return MEMGUARD_OK;
+}
+
+bool mg__compact_intact(const struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes) {
+    const size_t behind = page_of(arena, slot->place)->capacity - bytes + CANARY;
+    return mg__canary_intact(slot->data - CANARY, CANARY) & mg__canary_intact(slot->data + bytes, behind);
+}
+
+void mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes) {
+    const struct page *page = page_of(arena, slot->place);
+    mg__canary_fill(slot->data, bytes);
+    push(arena, &arena->stacks[class_of(page->capacity)], slot->place);
+}

@@ -1,0 +1,152 @@
+/* sys: the contract with the operating system. The only room with OS headers; one .c file per system.
+ * Must not know: slots, keys, handles.
+ *
+ * Shared rules. Sizes and addresses of page functions are multiples of mg__sys_page(). Functions that return int give 0 or an
+ * errno value; an absent feature gives MG_SYS_UNSUPPORTED, never success. Nothing here changes process-wide settings,
+ * except mg__sys_raise_lock_limit, which is asked for. None calls malloc, except thread creation. */
+#ifndef MG_SYS_H
+#define MG_SYS_H
+
+#include "base/base.h"
+
+enum { MG_SYS_UNSUPPORTED = -1 };
+
+/* ---- memory ---- */
+
+enum { MG_ACCESS_NONE = 0, MG_ACCESS_READ = 1, MG_ACCESS_WRITE = 3 }; /* WRITE includes READ */
+
+size_t mg__sys_page(void);
+/* Address space without access and without charge. NULL: *error says why. */
+void *mg__sys_reserve(size_t bytes, int *error);
+/* Ordinary zero pages, readable and writable, for tables (never plaintext). */
+void *mg__sys_map_table(size_t bytes, int *error);
+int mg__sys_unmap(void *address, size_t bytes);
+int mg__sys_protect(void *address, size_t bytes, int access);
+
+/* memfd_secret: a source of pages out of the kernel's map. open: a descriptor for `bytes` bytes, or -1. */
+int mg__sys_secret_open(size_t bytes, int *error);
+/* Maps pages of it over a reservation, writable and touched. EAGAIN: over the lockable limit. */
+int mg__sys_secret_map(int descriptor, size_t offset, void *address, size_t bytes);
+void mg__sys_close(int descriptor);
+
+/* Keeps a reservation out of dumps, children (zero there), merging and huge pages; then makes parts of it writable. */
+int mg__sys_private_advise(void *address, size_t bytes);
+int mg__sys_private_map(void *address, size_t bytes);
+/* Locks pages and touches them. ENOMEM, EAGAIN, EPERM: over the limit. */
+int mg__sys_lock(void *address, size_t bytes);
+/* Keeps secretmem out of children and dumps. */
+int mg__sys_secret_advise(void *address, size_t bytes);
+/* Keeps a table out of children: zero there. */
+int mg__sys_zero_on_fork(void *address, size_t bytes);
+
+/* Takes pages away from whoever uses them, to a new address where they are writable; the old range stays reserved without
+ * access. NULL: not possible here (*error). */
+void *mg__sys_take_away(void *address, size_t bytes, int *error);
+/* Replaces a range by a bare reservation; what was there goes back to the kernel. */
+int mg__sys_blank(void *address, size_t bytes);
+
+/* ---- limits ---- */
+
+/* RLIMIT_MEMLOCK of this process in bytes; UINT64_MAX when it does not apply. */
+uint64_t mg__sys_lock_limit(void);
+int mg__sys_raise_lock_limit(void);
+/* True when an ENOMEM comes from the number of mappings or the address-space limit. */
+bool mg__sys_maps_exhausted(uint64_t *maps, uint64_t *allowed);
+/* True when this machine is set up to hibernate (swap and a resume device), which live secretmem would forbid. */
+bool mg__sys_hibernation_configured(void);
+unsigned mg__sys_processors(void);
+/* The environment variable, unless the process is privileged (secure_getenv). */
+const char *mg__sys_environment(const char *name);
+
+/* ---- time, randomness, processes ---- */
+
+uint64_t mg__sys_now_ns(void);      /* monotonic */
+uint64_t mg__sys_boottime_ms(void); /* counts suspend */
+int mg__sys_random(void *p, size_t bytes);
+/* One line to standard error; async-signal-safe. */
+void mg__sys_complain(const char *line);
+_Noreturn void mg__sys_abort(void);
+
+/* ---- threads ---- */
+
+struct mg__mutex {
+    _Atomic uint32_t state; /* 0 free, 1 held, 2 held with waiters */
+};
+void mg__mutex_lock(struct mg__mutex *mutex);
+void mg__mutex_unlock(struct mg__mutex *mutex);
+
+/* Sleeps while *word == expected, at most timeout_ns (UINT64_MAX: no limit); may wake early. */
+void mg__sys_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns);
+void mg__sys_wake(_Atomic uint32_t *word, bool all);
+/* One step of waiting for something short: spins, then yields, then sleeps. *step starts at 0. */
+void mg__sys_backoff(unsigned *step);
+
+struct mg__sys_thread;
+int mg__sys_thread_start(void (*run)(void *), void *arg, struct mg__sys_thread **thread); /* all signals blocked */
+void mg__sys_thread_join(struct mg__sys_thread *thread);
+/* Calls `leave` with the value set by this thread when it ends. */
+int mg__sys_thread_exit_key(void (*leave)(void *));
+int mg__sys_thread_exit_set(void *value);
+/* Signals blocked (saved in a word of 128 bits) and restored, for STRICT_SIGNALS. */
+struct mg__sys_signals {
+    uint64_t mask[16];
+};
+void mg__sys_signals_block(struct mg__sys_signals *saved);
+void mg__sys_signals_restore(const struct mg__sys_signals *saved);
+/* The calling thread's own stack; false where it cannot be told. */
+bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high);
+
+/* ---- fork ---- */
+
+/* Marks this process as the owner. Afterwards mg__sys_is_fork_child is false here and true in a child of fork or clone. */
+int mg__sys_fork_mark(void);
+extern _Atomic uint32_t *mg__sys_fork_word; /* 1 in the owner, 0 in a child; null before the mark */
+bool mg__sys_fork_by_pid(void);             /* the slow way, where no page can be zeroed by a fork */
+extern bool mg__sys_fork_word_trusted;
+
+static inline bool mg__sys_is_fork_child(void) {
+    if (MG_UNLIKELY(mg__sys_fork_word == NULL)) return false;
+    if (MG_LIKELY(mg__sys_fork_word_trusted))
+        return atomic_load_explicit(mg__sys_fork_word, memory_order_relaxed) == 0;
+    return mg__sys_fork_by_pid();
+}
+
+/* ---- the processor (arch_*.S, arch_*.c) ---- */
+
+/* Calls fn(arg) with the stack pointer at `top` (16-byte aligned), then comes back. Null where not written. */
+void mg__arch_call_on(void *top, void (*fn)(void *), void *arg);
+/* Clears the vector registers and those general registers that a call may change. */
+void mg__arch_clear_registers(void);
+/* Wipes `bytes` bytes below its own return address, without a frame of its own. */
+void mg__arch_wipe_below(size_t bytes);
+/* What mg__arch_clear_registers uses on this processor; called once. */
+void mg__arch_init(void);
+bool mg__arch_has_private_stacks(void);
+/* True where every signal frame has nonzero words at offsets 16 to 31 of some 64-byte line. */
+bool mg__arch_has_frame_marks(void);
+/* Upper bound of a signal frame on this machine, in bytes. */
+size_t mg__arch_signal_frame_bytes(void);
+
+/* ---- the table ---- */
+
+/* Every call into the kernel that can fail goes through here, so that a test build can make call N fail. */
+struct mg__sys_table {
+    void *(*mmap)(void *, size_t, int, int, int, long);
+    int (*munmap)(void *, size_t);
+    int (*mprotect)(void *, size_t, int);
+    void *(*mremap)(void *, size_t, size_t, int, void *);
+    int (*madvise)(void *, size_t, int);
+    int (*mlock)(const void *, size_t);
+    int (*memfd_secret)(unsigned);
+    int (*ftruncate)(int, long);
+    int (*close)(int);
+    long (*getrandom)(void *, size_t, unsigned);
+    int (*getrlimit)(int, void *);
+    int (*setrlimit)(int, const void *);
+    int (*thread_create)(void *, void *(*)(void *), void *);
+};
+#ifdef MEMGUARD_TESTING
+extern struct mg__sys_table mg__sys_table; /* tests/ may replace entries */
+#endif
+
+#endif

@@ -1,0 +1,424 @@
+/* The contract of sys.h on Linux. Sources: man-pages memfd_secret(2), madvise(2), mlock(2), mremap(2), futex(2),
+ * getrandom(2), capabilities(7), proc(5).
+ * Must not know: slots, keys, handles. */
+#define _GNU_SOURCE
+#include "sys/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret 447
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+/* ---- the table ---- */
+
+static void *real_mmap(void *a, size_t n, int p, int f, int d, long o) { return mmap(a, n, p, f, d, o); }
+static void *real_mremap(void *a, size_t n, size_t m, int f, void *to) { return mremap(a, n, m, f, to); }
+static int real_memfd_secret(unsigned flags) { return (int)syscall(SYS_memfd_secret, flags); }
+static int real_ftruncate(int d, long n) { return ftruncate(d, n); }
+static long real_getrandom(void *p, size_t n, unsigned f) { return getrandom(p, n, f); }
+static int real_getrlimit(int what, void *limit) { return getrlimit((__rlimit_resource_t)what, limit); }
+static int real_setrlimit(int what, const void *limit) { return setrlimit((__rlimit_resource_t)what, limit); }
+static int real_thread_create(void *thread, void *(*run)(void *), void *arg) {
+    return pthread_create(thread, NULL, run, arg);
+}
+
+#define REAL_TABLE                                                                                         \
+    {real_mmap, munmap, mprotect, real_mremap, madvise, mlock, real_memfd_secret, real_ftruncate, close,   \
+     real_getrandom, real_getrlimit, real_setrlimit, real_thread_create}
+
+#ifdef MEMGUARD_TESTING
+struct mg__sys_table mg__sys_table = REAL_TABLE;
+#define CALL mg__sys_table
+#else
+static const struct mg__sys_table table = REAL_TABLE;
+#define CALL table
+#endif
+
+/* ---- memory ---- */
+
+static _Atomic size_t page_bytes;
+
+size_t mg__sys_page(void) {
+    size_t bytes = atomic_load_explicit(&page_bytes, memory_order_relaxed);
+    if (MG_LIKELY(bytes != 0)) return bytes;
+    const long told = sysconf(_SC_PAGESIZE);
+    bytes = told > 0 ? (size_t)told : 4096;
+    atomic_store_explicit(&page_bytes, bytes, memory_order_relaxed);
+    return bytes;
+}
+
+static void *map_anonymous(size_t bytes, int protection, int flags, int *error) {
+    void *address = CALL.mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    *error = address == MAP_FAILED ? errno : 0;
+    return address == MAP_FAILED ? NULL : address;
+}
+
+void *mg__sys_reserve(size_t bytes, int *error) { return map_anonymous(bytes, PROT_NONE, MAP_NORESERVE, error); }
+
+void *mg__sys_map_table(size_t bytes, int *error) {
+    return map_anonymous(bytes, PROT_READ | PROT_WRITE, MAP_NORESERVE, error);
+}
+
+static int result(int returned) { return returned == 0 ? 0 : errno; }
+
+int mg__sys_unmap(void *address, size_t bytes) { return result(CALL.munmap(address, bytes)); }
+
+int mg__sys_protect(void *address, size_t bytes, int access) {
+    static const int protections[] = {PROT_NONE, PROT_READ, PROT_NONE, PROT_READ | PROT_WRITE};
+    return result(CALL.mprotect(address, bytes, protections[access & 3]));
+}
+
+int mg__sys_secret_open(size_t bytes, int *error) {
+    const int descriptor = CALL.memfd_secret(O_CLOEXEC);
+    if (descriptor < 0) {
+        *error = errno;
+        return -1;
+    }
+    if (CALL.ftruncate(descriptor, (long)bytes) != 0) {
+        *error = errno;
+        mg__sys_close(descriptor);
+        return -1;
+    }
+    *error = 0;
+    return descriptor;
+}
+
+static void touch(void *address, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += mg__sys_page()) ((volatile unsigned char *)address)[i] = 0;
+}
+
+int mg__sys_secret_map(int descriptor, size_t offset, void *address, size_t bytes) {
+    void *mapped = CALL.mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, descriptor, (long)offset);
+    if (mapped == MAP_FAILED) return errno;
+    touch(address, bytes);
+    return 0;
+}
+
+void mg__sys_close(int descriptor) {
+    /* Nothing was written through the descriptor, so a failing close loses nothing; Linux frees it in any case. */
+    (void)CALL.close(descriptor);
+}
+
+/* Advice that can be unknown to a kernel built without the feature: then there is nothing to advise against. */
+static int advise_if_known(void *address, size_t bytes, int advice) {
+    if (CALL.madvise(address, bytes, advice) == 0 || errno == EINVAL) return 0;
+    return errno;
+}
+
+int mg__sys_zero_on_fork(void *address, size_t bytes) { return result(CALL.madvise(address, bytes, MADV_WIPEONFORK)); }
+
+int mg__sys_private_advise(void *address, size_t bytes) {
+    int error = result(CALL.madvise(address, bytes, MADV_DONTDUMP));
+    if (error == 0) error = mg__sys_zero_on_fork(address, bytes);
+    /* Before 4.14 there is no WIPEONFORK: then the pages are left out of children. */
+    if (error == EINVAL) error = result(CALL.madvise(address, bytes, MADV_DONTFORK));
+    if (error == 0) error = advise_if_known(address, bytes, MADV_NOHUGEPAGE);
+    if (error == 0) error = advise_if_known(address, bytes, MADV_UNMERGEABLE);
+    return error;
+}
+
+int mg__sys_private_map(void *address, size_t bytes) {
+    return result(CALL.mprotect(address, bytes, PROT_READ | PROT_WRITE));
+}
+
+int mg__sys_secret_advise(void *address, size_t bytes) {
+    const int error = result(CALL.madvise(address, bytes, MADV_DONTFORK));
+    if (error != 0) return error;
+    /* secretmem cannot be dumped anyway; the flag keeps dumpers from trying. */
+    return advise_if_known(address, bytes, MADV_DONTDUMP);
+}
+
+int mg__sys_lock(void *address, size_t bytes) {
+    const int error = result(CALL.mlock(address, bytes));
+    if (error != 0) return error;
+    touch(address, bytes);
+    return 0;
+}
+
+void *mg__sys_take_away(void *address, size_t bytes, int *error) {
+    *error = mg__sys_protect(address, bytes, MG_ACCESS_NONE);
+    if (*error != 0) return NULL;
+    void *moved = CALL.mremap(address, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+    if (moved == MAP_FAILED) {
+        *error = errno;
+        return NULL;
+    }
+    *error = mg__sys_protect(moved, bytes, MG_ACCESS_WRITE);
+    return moved;
+}
+
+int mg__sys_blank(void *address, size_t bytes) {
+    void *mapped =
+        CALL.mmap(address, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    return mapped == MAP_FAILED ? errno : 0;
+}
+
+/* ---- limits ---- */
+
+static bool may_lock_without_limit(void) {
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2] = {{0, 0, 0}, {0, 0, 0}};
+    if (syscall(SYS_capget, &header, data) != 0) return false;
+    return (data[0].effective & (1U << CAP_IPC_LOCK)) != 0;
+}
+
+uint64_t mg__sys_lock_limit(void) {
+    struct rlimit limit = {0, 0};
+    if (may_lock_without_limit()) return UINT64_MAX;
+    if (CALL.getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 0;
+    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
+}
+
+int mg__sys_raise_lock_limit(void) {
+    struct rlimit limit = {0, 0};
+    if (CALL.getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return errno;
+    if (limit.rlim_cur == limit.rlim_max) return 0;
+    limit.rlim_cur = limit.rlim_max;
+    return result(CALL.setrlimit(RLIMIT_MEMLOCK, &limit));
+}
+
+/* Reads a small file of /proc or /sys; false when it cannot be read. */
+static bool read_text(const char *path, char *text, size_t bytes) {
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return false;
+    const ssize_t got = read(descriptor, text, bytes - 1);
+    mg__sys_close(descriptor);
+    if (got < 0) return false;
+    text[got] = '\0';
+    return true;
+}
+
+static uint64_t count_lines(const char *path) {
+    char block[4096];
+    uint64_t lines = 0;
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return 0;
+    for (ssize_t got; (got = read(descriptor, block, sizeof block)) > 0;)
+        for (ssize_t i = 0; i < got; i++) lines += block[i] == '\n';
+    mg__sys_close(descriptor);
+    return lines;
+}
+
+bool mg__sys_maps_exhausted(uint64_t *maps, uint64_t *allowed) {
+    char text[64];
+    *maps = count_lines("/proc/self/maps");
+    *allowed = read_text("/proc/sys/vm/max_map_count", text, sizeof text) ? strtoull(text, NULL, 10) : 65530;
+    /* One call can need two mappings more than there are. */
+    return *maps + 3 >= *allowed;
+}
+
+bool mg__sys_hibernation_configured(void) {
+    char text[256];
+    if (!read_text("/sys/power/resume", text, sizeof text)) return false;
+    if (strncmp(text, "0:0", 3) == 0) return false;
+    if (!read_text("/proc/swaps", text, sizeof text)) return false;
+    const char *header_end = strchr(text, '\n');
+    return header_end != NULL && header_end[1] != '\0';
+}
+
+unsigned mg__sys_processors(void) {
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 && count < 4096 ? (unsigned)count : 1;
+}
+
+const char *mg__sys_environment(const char *name) { return secure_getenv(name); }
+
+/* ---- time, randomness ---- */
+
+static uint64_t clock_ns(clockid_t clock) {
+    struct timespec now = {0, 0};
+    /* Cannot fail for a clock that exists and a valid pointer (clock_gettime(2)). */
+    (void)clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+uint64_t mg__sys_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+
+uint64_t mg__sys_boottime_ms(void) { return clock_ns(CLOCK_BOOTTIME) / 1000000U; }
+
+int mg__sys_random(void *p, size_t bytes) {
+    unsigned char *at = p;
+    while (bytes > 0) {
+        const long got = CALL.getrandom(at, mg__min_size(bytes, 1U << 20), 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return got < 0 ? errno : EIO;
+        at += got;
+        bytes -= (size_t)got;
+    }
+    return 0;
+}
+
+void mg__sys_complain(const char *line) {
+    const size_t length = strlen(line);
+    /* The process is about to abort: there is nowhere left to report that the report failed. */
+    const ssize_t written = write(STDERR_FILENO, line, length);
+    (void)written;
+}
+
+_Noreturn void mg__sys_abort(void) { abort(); }
+
+/* ---- threads ---- */
+
+static long futex(_Atomic uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
+    return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+}
+
+void mg__sys_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns) {
+    struct timespec timeout = {(time_t)(timeout_ns / 1000000000U), (long)(timeout_ns % 1000000000U)};
+    /* EAGAIN, EINTR and ETIMEDOUT all mean: look at the word again, which every caller does. */
+    (void)futex(word, FUTEX_WAIT, expected, timeout_ns == UINT64_MAX ? NULL : &timeout);
+}
+
+void mg__sys_wake(_Atomic uint32_t *word, bool all) { (void)futex(word, FUTEX_WAKE, all ? INT_MAX : 1, NULL); }
+
+/* Drepper, "Futexes are tricky", mutex 2. */
+void mg__mutex_lock(struct mg__mutex *mutex) {
+    uint32_t seen = 0;
+    if (MG_LIKELY(atomic_compare_exchange_strong_explicit(&mutex->state, &seen, 1, memory_order_acquire,
+                                                          memory_order_relaxed)))
+        return;
+    if (seen != 2) seen = atomic_exchange_explicit(&mutex->state, 2, memory_order_acquire);
+    while (seen != 0) {
+        mg__sys_wait(&mutex->state, 2, UINT64_MAX);
+        seen = atomic_exchange_explicit(&mutex->state, 2, memory_order_acquire);
+    }
+}
+
+void mg__mutex_unlock(struct mg__mutex *mutex) {
+    if (atomic_exchange_explicit(&mutex->state, 0, memory_order_release) == 2) mg__sys_wake(&mutex->state, false);
+}
+
+static void pause_processor(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+void mg__sys_backoff(unsigned *step) {
+    const unsigned now = (*step)++;
+    if (now < 64) {
+        pause_processor();
+    } else if (now < 96) {
+        (void)sched_yield(); /* always succeeds on Linux */
+    } else {
+        const struct timespec nap = {0, now < 200 ? 50000 : 500000};
+        (void)nanosleep(&nap, NULL); /* cut short by a signal: the caller looks again */
+    }
+}
+
+struct mg__sys_thread {
+    pthread_t id;
+    void (*run)(void *);
+    void *arg;
+};
+
+static struct mg__sys_thread only_thread; /* one housekeeper per process */
+
+static void *thread_main(void *arg) {
+    struct mg__sys_thread *thread = arg;
+    thread->run(thread->arg);
+    return NULL;
+}
+
+int mg__sys_thread_start(void (*run)(void *), void *arg, struct mg__sys_thread **thread) {
+    sigset_t all, saved;
+    only_thread.run = run;
+    only_thread.arg = arg;
+    if (sigfillset(&all) != 0) return errno;
+    int error = pthread_sigmask(SIG_SETMASK, &all, &saved);
+    if (error != 0) return error;
+    error = CALL.thread_create(&only_thread.id, thread_main, &only_thread);
+    const int restored = pthread_sigmask(SIG_SETMASK, &saved, NULL);
+    if (error != 0) return error;
+    *thread = &only_thread;
+    return restored;
+}
+
+void mg__sys_thread_join(struct mg__sys_thread *thread) {
+    /* EDEADLK, EINVAL and ESRCH would be errors of ours: the thread is joinable, not us, and joined once. */
+    (void)pthread_join(thread->id, NULL);
+}
+
+static pthread_key_t exit_key;
+
+int mg__sys_thread_exit_key(void (*leave)(void *)) { return pthread_key_create(&exit_key, leave); }
+
+int mg__sys_thread_exit_set(void *value) { return pthread_setspecific(exit_key, value); }
+
+_Static_assert(sizeof(sigset_t) <= sizeof(struct mg__sys_signals), "room for a signal mask");
+
+void mg__sys_signals_block(struct mg__sys_signals *saved) {
+    sigset_t all, old;
+    (void)sigfillset(&all); /* cannot fail for a valid pointer */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old); /* fails only for an unknown `how` */
+    memcpy(saved->mask, &old, sizeof old);
+}
+
+void mg__sys_signals_restore(const struct mg__sys_signals *saved) {
+    sigset_t old;
+    memcpy(&old, saved->mask, sizeof old);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static MG_THREAD uintptr_t stack_low, stack_high;
+
+bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high) {
+    if (stack_high == 0) {
+        pthread_attr_t attributes;
+        void *base = NULL;
+        size_t bytes = 0;
+        if (pthread_getattr_np(pthread_self(), &attributes) != 0) return false;
+        const int error = pthread_attr_getstack(&attributes, &base, &bytes);
+        (void)pthread_attr_destroy(&attributes); /* frees a CPU set at most; always 0 */
+        if (error != 0) return false;
+        stack_low = (uintptr_t)base;
+        stack_high = (uintptr_t)base + bytes;
+    }
+    *low = stack_low;
+    *high = stack_high;
+    return true;
+}
+
+/* ---- fork ---- */
+
+_Atomic uint32_t *mg__sys_fork_word;
+bool mg__sys_fork_word_trusted;
+static pid_t owner;
+
+bool mg__sys_fork_by_pid(void) { return getpid() != owner; }
+
+int mg__sys_fork_mark(void) {
+    int error = 0;
+    if (mg__sys_fork_word != NULL) return 0;
+    _Atomic uint32_t *word = mg__sys_map_table(mg__sys_page(), &error);
+    if (word == NULL) return error;
+    mg__sys_fork_word_trusted = mg__sys_zero_on_fork((void *)word, mg__sys_page()) == 0;
+    owner = getpid();
+    atomic_store(word, 1);
+    mg__sys_fork_word = word;
+    return 0;
+}

@@ -1,0 +1,222 @@
+/* Checks the search of the command (tools/memguard/needle.c and scan.c) against forms written here in another way:
+ * every form is found, from 8 bytes on, across the edges of the buffer, with and without a mask; 7 bytes are not. Built
+ * and run by test_needle.sh. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "needle.h"
+#include "scan.h"
+
+enum { SECRET = 32, AREA = 9000 };
+
+static uint8_t secret[SECRET], blob[NEEDLE_BLOB_BYTES], hidden[NEEDLE_BLOB_BYTES], mask[NEEDLE_BLOB_BYTES];
+static uint8_t area[AREA];
+static struct needles needles;
+
+static void draw(void *to, size_t bytes) {
+    if (getrandom(to, bytes, 0) != (ssize_t)bytes) abort();
+}
+
+static void set_up(void) {
+    memset(&needles, 0, sizeof needles);
+    memset(blob, 0, sizeof blob);
+    draw(secret, sizeof secret);
+    for (size_t i = 0; i < sizeof secret; i++)
+        secret[i] = secret[i] != 0 ? secret[i] : 1; /* see found() */
+    draw(area, sizeof area);
+    needles.blob = blob;
+    CHECK(needle_add(&needles, blob, NEEDLE_SECRET, secret, sizeof secret));
+}
+
+/* Puts a text into the area, between zeros, which are in no form of the secret, so that no chance makes it longer. What
+ * is found of the secret there, in bytes, when it is in the form that is expected. */
+static size_t found(const void *text, size_t bytes, enum needle_form form) {
+    struct needle_hit hits[NEEDLE_KINDS];
+    memset(hits, 0, sizeof hits);
+    memcpy(area + 1001, text, bytes);
+    area[1000] = area[1001 + bytes] = 0;
+    needle_search(&needles, area, sizeof area, hits);
+    draw(area, sizeof area);
+    return (hits[NEEDLE_SECRET].forms >> form & 1) != 0 ? hits[NEEDLE_SECRET].bytes : 0;
+}
+
+static size_t base64(const uint8_t *from, size_t bytes, const char *last_two, char *to) {
+    char digits[65] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    size_t length = 0, bits = 0;
+    unsigned pool = 0;
+    memcpy(digits + 62, last_two, 2);
+    for (size_t i = 0; i < bytes; i++) {
+        pool = pool << 8 | from[i];
+        for (bits += 8; bits >= 6; bits -= 6)
+            to[length++] = digits[pool >> (bits - 6) & 63];
+    }
+    return length; /* only whole digits */
+}
+
+TEST(raw_and_reversed) {
+    uint8_t reversed[SECRET];
+    set_up();
+    for (size_t i = 0; i < SECRET; i++)
+        reversed[i] = secret[SECRET - 1 - i];
+    CHECK(found(secret, SECRET, FORM_RAW) == SECRET);
+    CHECK(found(reversed, SECRET, FORM_REVERSED) == SECRET);
+    for (size_t at = 0; at + 8 <= SECRET; at++) {
+        CHECK(found(secret + at, 8, FORM_RAW) == 8);
+        CHECK(found(reversed + at, 8, FORM_REVERSED) == 8);
+    }
+    CHECK(found(secret + 3, 16, FORM_RAW) == 16);
+}
+
+TEST(hex) {
+    char lower[2 * SECRET + 1], upper[2 * SECRET + 1];
+    set_up();
+    for (size_t i = 0; i < SECRET; i++) {
+        snprintf(lower + 2 * i, 3, "%02x", (unsigned)secret[i]);
+        snprintf(upper + 2 * i, 3, "%02X", (unsigned)secret[i]);
+    }
+    CHECK(found(lower, 2 * SECRET, FORM_HEX) == SECRET);
+    CHECK(found(upper, 2 * SECRET, FORM_HEX_UPPER) == SECRET);
+    CHECK(found(lower + 10, 16, FORM_HEX) == 8);
+}
+
+TEST(base64_at_every_shift) {
+    uint8_t wide[SECRET + 8];
+    char text[80];
+    for (size_t shift = 0; shift < 6; shift++) {
+        set_up();
+        draw(wide, sizeof wide);
+        memcpy(wide + shift, secret, SECRET);
+        size_t length = base64(wide, shift + SECRET + 2, "+/", text);
+        CHECK(found(text, length, FORM_BASE64) >= SECRET - 1);
+        base64(wide, shift + SECRET + 2, "-_", text);
+        CHECK(found(text, length, FORM_BASE64_URL) >= SECRET - 1);
+    }
+}
+
+TEST(base64url_alone) {
+    char text[80];
+    set_up();
+    memset(&needles, 0, sizeof needles);
+    memset(blob, 0, sizeof blob);
+    memset(secret, 0xfb, sizeof secret); /* '-' and '_' in every window */
+    needles.blob = blob;
+    CHECK(needle_add(&needles, blob, NEEDLE_SECRET, secret, sizeof secret));
+    CHECK(found(text, base64(secret, SECRET, "-_", text), FORM_BASE64_URL) == SECRET);
+    CHECK(found(text, base64(secret, SECRET, "+/", text), FORM_BASE64) == SECRET);
+}
+
+/* Must not be found: 7 bytes, one bit wrong in every window, nothing at all. */
+TEST(less_is_not_found) {
+    uint8_t damaged[SECRET];
+    set_up();
+    CHECK(found(secret, 7, FORM_RAW) == 0);
+    CHECK(found(secret + 20, 7, FORM_RAW) == 0);
+    memcpy(damaged, secret, SECRET);
+    for (size_t i = 0; i < SECRET; i += 7)
+        damaged[i] ^= 1;
+    CHECK(found(damaged, SECRET, FORM_RAW) == 0);
+    CHECK(found("", 0, FORM_RAW) == 0);
+}
+
+TEST(masked) {
+    set_up();
+    draw(mask, sizeof mask);
+    needle_hide(&needles, hidden, mask);
+    memset(blob, 0, sizeof blob);
+    CHECK(memmem(hidden, sizeof hidden, secret, 4) == NULL);
+    CHECK(found(secret, SECRET, FORM_RAW) == SECRET);
+    CHECK(found(secret + 11, 8, FORM_RAW) == 8);
+    CHECK(found(secret, 7, FORM_RAW) == 0);
+    mask[NEEDLE_FILTER_BYTES + 3] ^= 1; /* a wrong mask: the first 4 bytes no longer match */
+    CHECK(found(secret, 8, FORM_RAW) == 0);
+}
+
+/* A file with the secret at every place around the edge of a small buffer. */
+TEST(across_the_edge) {
+    static uint8_t buffer[SCAN_BUFFER_LEAST];
+    char path[40];
+    set_up();
+    int fd = memfd_create("edge", 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    const struct scan_job job = {&needles, buffer, sizeof buffer, 0};
+    for (size_t at = SCAN_BUFFER_LEAST - 100; at < SCAN_BUFFER_LEAST + 100; at++) {
+        struct scan_result result;
+        draw(area, sizeof area);
+        memcpy(area + at, secret, SECRET);
+        CHECK(pwrite(fd, area, sizeof area, 0) == (ssize_t)sizeof area);
+        scan_file(path, &job, &result);
+        CHECK(result.complete && result.read_bytes == sizeof area);
+        CHECK(result.hit[NEEDLE_SECRET].bytes == SECRET);
+    }
+    close(fd);
+}
+
+/* Our own memory: found in a page without any rights, attributed; a page that is not there is no clean page. */
+TEST(memory) {
+    static uint8_t buffer[16384];
+    struct scan_result result;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    set_up();
+    draw(mask, sizeof mask);
+    needle_hide(&needles, hidden, mask);
+    memset(blob, 0, sizeof blob);
+    char *map = mmap(NULL, 1024 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!CHECK(map != MAP_FAILED)) return;
+    for (size_t i = 0; i < SECRET; i++)
+        map[600 * page - 16 + i] = (char)secret[i];
+    memset(secret, 0, sizeof secret);
+    CHECK(mprotect(map, 1024 * page, PROT_NONE) == 0);
+    const struct scan_job job = {&needles, buffer, sizeof buffer, 0};
+    scan_memory(getpid(), &job, &result);
+    CHECK(result.complete);
+    CHECK(result.hit[NEEDLE_SECRET].bytes == SECRET);
+    munmap(map, 1024 * page);
+    memset(buffer, 0, sizeof buffer);
+    scan_memory(getpid(), &job, &result);
+    CHECK(result.complete && result.read_bytes > 0);
+    CHECK(result.hit[NEEDLE_SECRET].bytes == 0);
+}
+
+TEST(what_is_not_there) {
+    static uint8_t buffer[16384];
+    struct scan_result result;
+    set_up();
+    const struct scan_job job = {&needles, buffer, sizeof buffer, 0};
+    scan_file("/nonexistent", &job, &result);
+    CHECK(!result.complete && result.os_error == ENOENT);
+    scan_memory(0x3fffffff, &job, &result); /* no such process */
+    CHECK(!result.complete && result.os_error != 0);
+    scan_process_file(0x3fffffff, "environ", &job, &result);
+    CHECK(!result.complete && result.os_error != 0);
+}
+
+TEST(limits) {
+    set_up();
+    CHECK(!needle_add(&needles, blob, NEEDLE_KEY, secret, 7));
+    CHECK(!needle_add(&needles, blob, NEEDLE_KEY, secret, NEEDLE_BYTES_MAX + 1));
+    CHECK(needle_add(&needles, blob, NEEDLE_KEY, secret, SECRET));
+    CHECK(needle_add(&needles, blob, NEEDLE_KEY, secret, SECRET));
+    CHECK(needle_add(&needles, blob, NEEDLE_CONTROL, secret, 16));
+    CHECK(!needle_add(&needles, blob, NEEDLE_CONTROL, secret, 16)); /* no more room */
+}
+
+int main(void) {
+    RUN(raw_and_reversed);
+    RUN(hex);
+    RUN(base64_at_every_shift);
+    RUN(base64url_alone);
+    RUN(less_is_not_found);
+    RUN(masked);
+    RUN(across_the_edge);
+    RUN(memory);
+    RUN(what_is_not_there);
+    RUN(limits);
+    return check_end();
+}

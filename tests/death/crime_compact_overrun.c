@@ -1,0 +1,21 @@
+/* Writes one byte behind or before a COMPACT secret, which shares its page; found at release, or at destroy, or when
+ * the vault goes. The second word of `how` says when the byte is written: in a borrow, or later by a kept pointer. */
+#include "death/crime.h"
+
+static void write_beside(const scene *s) {
+    if (!s->lawful) poke(s->kept, strncmp(s->how, "behind", 6) == 0 ? (ptrdiff_t)s->size : -1);
+}
+
+int main(int argc, char **argv) {
+    scene s;
+    scene_set(&s, argc, argv, argc > 5);
+    scene_borrow(&s, strstr(s.how, "_read") != NULL ? MEMGUARD_READ : MEMGUARD_WRITE);
+    int late = strstr(s.how, "_destroy") != NULL || strstr(s.how, "_vault") != NULL || strstr(s.how, "_seal") != NULL;
+    if (!late) write_beside(&s);
+    must(memguard_view_release(&s.view));
+    if (!late) return scene_end(&s);
+    write_beside(&s);
+    if (strstr(s.how, "_destroy") != NULL) must(memguard_secret_destroy(&s.secret));
+    if (strstr(s.how, "_seal") != NULL) must(memguard_secret_rest(s.secret, MEMGUARD_SEALED));
+    return scene_end(&s);
+}

@@ -1,0 +1,21 @@
+/* command.h: what the verbs of the command share: their shape and the exit codes. */
+#ifndef MEMGUARD_COMMAND_H
+#define MEMGUARD_COMMAND_H
+
+enum {
+    EXIT_GOOD = 0,  /* everything that was asked for was done, or shown */
+    EXIT_BAD = 1,   /* something failed, or could not be shown */
+    EXIT_USAGE = 2, /* the command line, or a file that it names, is not usable */
+};
+
+struct verb {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the name of the verb; returns the exit code */
+    const char *summary;               /* one line for the list of verbs; NULL: not listed */
+    const char *manual;                /* what `memguard VERB --help` prints */
+};
+
+extern const struct verb verb_demo;
+extern const struct verb verb_hold;
+
+#endif

@@ -1,0 +1,84 @@
+/* The command `memguard`: finds the verb in a table and runs it. A verb is one entry here and one file beside this. */
+#include <fcntl.h>
+#include <memguard.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "ui.h"
+
+static const struct verb *const verbs[] = {
+    &verb_demo,
+    &verb_hold,
+};
+enum { VERBS = sizeof verbs / sizeof verbs[0] };
+
+static const struct verb *find_verb(const char *name) {
+    for (size_t i = 0; i < VERBS; i++)
+        if (strcmp(verbs[i]->name, name) == 0) return verbs[i];
+    return NULL;
+}
+
+static void print_help(FILE *out) {
+    fputs("usage: memguard VERB [OPTIONS]\n\nKeeps secrets safe in memory.\n\nverbs:\n", out);
+    for (size_t i = 0; i < VERBS; i++)
+        if (verbs[i]->summary != NULL) fprintf(out, "  %-14s %s\n", verbs[i]->name, verbs[i]->summary);
+    fputs("\nmemguard help VERB    more about a verb\n"
+          "memguard --version    the version\n"
+          "\nexit code: 0 done, 1 something failed or could not be shown, 2 wrong usage\n",
+          out);
+}
+
+static int unknown(const char *what, const char *name) {
+    ui_error("unknown %s: %s (see memguard --help)", what, name);
+    return EXIT_USAGE;
+}
+
+static int help_about(const char *name) {
+    const struct verb *verb = find_verb(name);
+    if (verb == NULL || verb->manual == NULL) return unknown("verb", name);
+    fputs(verb->manual, stdout);
+    return ui_finish(EXIT_GOOD);
+}
+
+static int help(int argc, char **argv) {
+    if (argc > 3) return unknown("argument", argv[3]);
+    if (argc == 3) return help_about(argv[2]);
+    print_help(stdout);
+    return ui_finish(EXIT_GOOD);
+}
+
+static int version(int argc, char **argv) {
+    if (argc > 2) return unknown("argument", argv[2]);
+    printf("memguard %s\n", memguard_version());
+    return ui_finish(EXIT_GOOD);
+}
+
+/* With standard streams closed, files opened later would take their numbers. */
+static int open_standard_streams(void) {
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO) close(fd);
+    return fd >= 0;
+}
+
+static int is_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }
+
+int main(int argc, char **argv) {
+    if (!open_standard_streams()) return EXIT_BAD;
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    if (is_help(word) || strcmp(word, "help") == 0) return help(argc, argv);
+    if (strcmp(word, "--version") == 0) return version(argc, argv);
+    if (word[0] == '-') return unknown("option", word);
+    const struct verb *verb = find_verb(word);
+    if (verb == NULL) return unknown("verb", word);
+    if (argc > 2 && is_help(argv[2])) return help_about(word);
+    return verb->run(argc - 1, argv + 1);
+}

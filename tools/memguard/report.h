@@ -1,0 +1,12 @@
+/* report.h: the protections that a vault has really obtained, for people. */
+#ifndef MEMGUARD_REPORT_H
+#define MEMGUARD_REPORT_H
+
+#include <memguard.h>
+
+/* One line a protection, yes or NO and what that means; then backend, lockable memory and key shares. */
+void report_print(const memguard_report *report);
+
+const char *report_backend(uint32_t backend);
+
+#endif

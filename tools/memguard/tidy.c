@@ -1,0 +1,103 @@
+/* The list of what must not outlive the command, and the signal handler that works it off. */
+#include "tidy.h"
+
+#include <memguard.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { GROUPS = 16, PATHS = 16, AREAS = 4 };
+
+static volatile sig_atomic_t groups[GROUPS]; /* 0: free */
+static char paths[PATHS][TIDY_PATH];         /* "": free */
+static struct {
+    void *area;
+    size_t bytes;
+} areas[AREAS];
+
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+enum { ENDING_SIGNALS = sizeof ending_signals / sizeof ending_signals[0] };
+
+static void remove_all(void) {
+    for (size_t i = 0; i < GROUPS; i++)
+        if (groups[i] != 0) kill(-(pid_t)groups[i], SIGKILL);
+    for (size_t i = PATHS; i-- > 0;)
+        if (paths[i][0] != '\0' && unlink(paths[i]) != 0) rmdir(paths[i]);
+    for (size_t i = 0; i < AREAS; i++)
+        if (areas[i].area != NULL) memguard_wipe(areas[i].area, areas[i].bytes);
+}
+
+/* SA_RESETHAND has restored the default action, which the raised signal takes when this returns. */
+static void on_signal(int signal_number) {
+    remove_all();
+    memguard_emergency_wipe();
+    raise(signal_number);
+}
+
+void tidy_start(void) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < ENDING_SIGNALS; i++) {
+        struct sigaction old;
+        if (sigaction(ending_signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            sigaction(ending_signals[i], &action, NULL);
+    }
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
+void tidy_hold(sigset_t *before) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < ENDING_SIGNALS; i++)
+        sigaddset(&set, ending_signals[i]);
+    sigprocmask(SIG_BLOCK, &set, before);
+}
+
+void tidy_go_on(const sigset_t *before) { sigprocmask(SIG_SETMASK, before, NULL); }
+
+bool tidy_add_group(pid_t group) {
+    for (size_t i = 0; i < GROUPS; i++)
+        if (groups[i] == 0) {
+            groups[i] = (sig_atomic_t)group;
+            return true;
+        }
+    return false;
+}
+
+void tidy_strike_group(pid_t group) {
+    for (size_t i = 0; i < GROUPS; i++)
+        if (groups[i] == (sig_atomic_t)group) groups[i] = 0;
+}
+
+bool tidy_add_path(const char *path) {
+    if (strlen(path) >= TIDY_PATH) return false;
+    for (size_t i = 0; i < PATHS; i++)
+        if (paths[i][0] == '\0') {
+            sigset_t before;
+            tidy_hold(&before);
+            memcpy(paths[i], path, strlen(path) + 1);
+            tidy_go_on(&before);
+            return true;
+        }
+    return false;
+}
+
+void tidy_strike_path(const char *path) {
+    for (size_t i = 0; i < PATHS; i++)
+        if (strcmp(paths[i], path) == 0) paths[i][0] = '\0';
+}
+
+bool tidy_add_area(void *area, size_t bytes) {
+    for (size_t i = 0; i < AREAS; i++)
+        if (areas[i].area == NULL) {
+            areas[i].bytes = bytes;
+            areas[i].area = area;
+            return true;
+        }
+    return false;
+}
+
+void tidy_strike_area(const void *area) {
+    for (size_t i = 0; i < AREAS; i++)
+        if (areas[i].area == area) areas[i].area = NULL;
+}
