@@ -289,7 +289,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_destroy(memguard_v
 
 /* Makes now what later calls would make when first needed, so that they need no new kind of system call and cannot run out:
  * guarded pages for `open_bytes` of secrets open at once (each at least a page), and benches for `parallel` threads.
- * After it, calls within these numbers make only mprotect, futex and clock calls. Errors: LOCK_LIMIT, MAP_LIMIT, MEMORY. */
+ * After it, calls within these numbers make only mprotect, futex and clock calls. Errors: SIZE (open_bytes over
+ * MEMGUARD_SIZE_MAX), LOCK_LIMIT, MAP_LIMIT, MEMORY (what was made stays). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_prepare(memguard_vault *vault, size_t open_bytes,
                                                                       unsigned parallel);
 
@@ -322,7 +323,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_unlock(memguard_va
 
 /* ---- making secrets ----------------------------------------------------------------------------------- */
 /* Common: size 1 to MEMGUARD_SIZE_MAX, else ERR_SIZE. `flags`: a rest, and FROZEN, WRITABLE, KEEP. *secret is null after a
- * failure. Errors of all: ARGUMENT, SIZE, STALE, LOCKED, STATE, LOCK_LIMIT, MAP_LIMIT, MEMORY, LIMIT, RANDOM. */
+ * failure. Errors of all: ARGUMENT, SIZE, STALE, LOCKED, BUSY (another thread is just locking or destroying the vault), STATE,
+ * LOCK_LIMIT, MAP_LIMIT, MEMORY, LIMIT, RANDOM. */
 
 /* A secret of `bytes` zero bytes. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint32_t flags,
@@ -346,9 +348,10 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_random(memguard_v
 /* What `use` calls. `bytes` [secret] end at a guard page and are valid until return. The value returned reaches the caller. */
 typedef int memguard_fn(const void *bytes, size_t size, void *arg);
 
-/* Runs fn(bytes, size, arg) on the caller's own stack with the secret's bytes, read-only by contract, then wipes them. SEALED secrets
- * of up to a page cost no system call. *result (may be null) is what fn returned. fn may call memguard again, nested
- * use included. When lockable memory is short and this thread holds no borrow, waits up to one second for
+/* Runs fn(bytes, size, arg) on the caller's own stack with the secret's bytes, read-only by contract. SEALED and COMPACT secrets of up to
+ * a page are shown in a page of their own, which is wiped afterwards, without a system call; CLOSED ones become readable while
+ * fn runs; MAPPED ones are shown in place. *result (may be null) is what fn returned, and untouched when fn did not
+ * run. fn may call memguard again, nested use included. When lockable memory is short and this thread holds no borrow, waits up to one second for
  * other threads' uses to end. Errors: BUSY (a WRITE borrow is in progress), AUTH, EXPIRED, LOCKED, LOCK_LIMIT,
  * MAP_LIMIT, REVOKED (fn ran to its end, but a purge took the bytes). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_use(memguard_secret secret, memguard_fn *fn, void *arg,
@@ -415,7 +418,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_destroy(memguard_
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_scope_create(memguard_vault *vault, memguard_scope *scope);
 
 /* Destroys what the scope holds and closes it (with all scopes opened inside it); *scope becomes null. A secret that is borrowed dies at
- * its last release. Errors: STATE from another thread than the one that opened it. */
+ * its last release. What a purge or memguard_vault_destroy took first is gone already; the scope still closes. A thread
+ * that ends closes its scopes. Errors: STATE from another thread than the one that opened it. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_scope_destroy(memguard_scope *scope);
 
 /* ---- everything at once ------------------------------------------------------------------------------- */

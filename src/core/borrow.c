@@ -30,14 +30,8 @@ static memguard_status begin(uint64_t id, bool hold, struct borrow *borrow) {
     return MG_LIKELY(status == MEMGUARD_OK) ? status : refuse(borrow, hold, status);
 }
 
-static void note_begin(struct borrow *borrow) { borrow->thread->borrows[borrow->vault->index % MG_THREAD_SLOTS]++; }
-
-static void note_end(struct mg__vault *vault, struct mg__thread *began, struct mg__thread *self) {
-    const size_t i = vault->index % MG_THREAD_SLOTS;
-    if (MG_LIKELY(began == self))
-        self->borrows[i]--;
-    else
-        atomic_fetch_add(&began->returned[i], 1);
+/* A purge that was asked for from inside a borrow of the thread that began this one may be waiting for its end. */
+static void after_end(struct mg__vault *vault, struct mg__thread *began) {
     if (MG_UNLIKELY(atomic_load(&vault->gate) == MG_GATE_PURGING)) mg__purge_resume(vault, began);
 }
 
@@ -81,15 +75,20 @@ struct use {
     struct borrow borrow;
     memguard_fn *fn;
     void *arg;
-    int result;
+    int *result; /* may be null */
 };
 
 /* Runs fn with the bytes in the host's hands. false: they were revoked; *ran: fn was called. */
 static bool show(struct use *use, const unsigned char *data, bool *ran) {
     struct mg__entry *entry = use->borrow.entry;
+    struct mg__thread *thread = use->borrow.thread;
+    struct mg__use_link link = {use->borrow.vault, atomic_load_explicit(&thread->uses, memory_order_relaxed)};
     *ran = mg__entry_hold(entry);
     if (MG_UNLIKELY(!*ran)) return true;
-    use->result = use->fn(data, size_of(entry), use->arg);
+    atomic_store_explicit(&thread->uses, &link, memory_order_relaxed);
+    const int result = use->fn(data, size_of(entry), use->arg);
+    if (use->result != NULL) *use->result = result;
+    atomic_store_explicit(&thread->uses, link.outer, memory_order_relaxed);
     return mg__entry_unhold(entry);
 }
 
@@ -141,7 +140,7 @@ static memguard_status use_in_view(struct use *use) {
  * waiting. */
 static memguard_status use_without_page(struct use *use) {
     struct mg__vault *vault = use->borrow.vault;
-    const bool may_wait = mg__thread_borrows(use->borrow.thread, vault) <= 1;
+    const bool may_wait = !mg__thread_borrows(use->borrow.thread, NULL);
     const uint64_t until = mg__sys_now_ns() + USE_WAIT_NS;
     unsigned step = 0;
     /* A compact slot is not a region: it waits for a page in any case. */
@@ -169,26 +168,25 @@ static memguard_status use_pinned(struct use *use) {
 }
 
 static memguard_status use_secret(uint64_t id, struct use *use) {
-    use->borrow.thread = mg__thread_self();
-    if (MG_UNLIKELY(use->borrow.thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    struct mg__thread *thread = mg__thread_self();
+    if (MG_UNLIKELY(thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    use->borrow.thread = thread;
     memguard_status status = begin(id, false, &use->borrow);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
-    note_begin(&use->borrow);
     status = use_pinned(use);
     const bool over = mg__limits_end(use->borrow.entry);
-    mg__secret_after(use->borrow.entry, mg__entry_unpin(use->borrow.entry, false));
-    if (MG_UNLIKELY(over)) mg__limits_expire(id);
-    note_end(use->borrow.vault, use->borrow.thread, use->borrow.thread);
+    const enum mg__unpin left = mg__entry_unpin(use->borrow.entry, false);
+    mg__secret_after(use->borrow.entry, left);
+    if (MG_UNLIKELY(over && left == MG_UNPINNED)) mg__limits_expire(id);
+    after_end(use->borrow.vault, thread);
     return status;
 }
 
 memguard_status memguard_secret_use(memguard_secret secret, memguard_fn *fn, void *arg, int *result) {
-    struct use use = {.fn = fn, .arg = arg};
+    struct use use = {.fn = fn, .arg = arg, .result = result};
     MG_REFUSE_FORKED();
     if (MG_UNLIKELY(fn == NULL)) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    const memguard_status status = use_secret(secret.id, &use);
-    if (result != NULL) *result = use.result;
-    return status;
+    return use_secret(secret.id, &use);
 }
 
 struct comparison {
@@ -215,15 +213,50 @@ memguard_status memguard_secret_equal(memguard_secret secret, const void *other,
 
 /* ---- acquire ---- */
 
-static void fill_view(memguard_view *view, const struct borrow *borrow, uint64_t id, unsigned char *data, uint32_t access) {
+/* pin[1]: number of the thread (17 bits) | access (2) | place (21) | serial (24). */
+enum { PLACE_BITS = 21, ACCESS_BITS = 2 };
+_Static_assert(MG_VIEW_FIRST * ((1U << MG_VIEW_SEGMENTS) - 1) <= 1U << PLACE_BITS, "a place fits the pin");
+
+static uint64_t low_bits(uint64_t value, unsigned bits) { return value & (((uint64_t)1 << bits) - 1); }
+
+static memguard_status note_view(memguard_view *view, const struct borrow *borrow, uint32_t access) {
+    uint32_t place = 0;
+    uint64_t mark = 0;
+    if (MG_UNLIKELY(!mg__thread_note_view(borrow->thread, borrow->vault->index, &place, &mark)))
+        return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    view->pin[1] = (mark >> 32) | ((uint64_t)place << MG_VIEW_SERIAL_BITS) |
+                   ((uint64_t)access << (MG_VIEW_SERIAL_BITS + PLACE_BITS)) |
+                   ((uint64_t)borrow->thread->number << (MG_VIEW_SERIAL_BITS + PLACE_BITS + ACCESS_BITS));
+    return MEMGUARD_OK;
+}
+
+static uint32_t view_access(const memguard_view *view) {
+    return (uint32_t)low_bits(view->pin[1] >> (MG_VIEW_SERIAL_BITS + PLACE_BITS), ACCESS_BITS);
+}
+
+static struct mg__thread *view_thread(const memguard_view *view) {
+    return mg__thread_by_number((uint32_t)(view->pin[1] >> (MG_VIEW_SERIAL_BITS + PLACE_BITS + ACCESS_BITS)));
+}
+
+/* The first release of a view finds its mark, every other one does not. */
+static bool take_mark(const memguard_view *view, struct mg__thread *thread, const struct mg__vault *vault) {
+    const uint64_t serial = low_bits(view->pin[1], MG_VIEW_SERIAL_BITS);
+    const uint32_t place = (uint32_t)low_bits(view->pin[1] >> MG_VIEW_SERIAL_BITS, PLACE_BITS);
+    return mg__thread_drop_view(thread, place, (serial << 32) | (vault->index + 1));
+}
+
+static void fill_view(memguard_view *view, const struct borrow *borrow, uint64_t id, unsigned char *data) {
     view->data = data;
     view->size = size_of(borrow->entry);
     view->pin[0] = id;
-    view->pin[1] = ((uint64_t)borrow->thread->number << 8) | access;
 }
 
-/* MAPPED and COMPACT lie open: one atomic step does it all. */
-static bool lies_open(const struct mg__entry *entry) { return rest_of(entry) >= MEMGUARD_MAPPED; }
+/* COMPACT and read-only MAPPED secrets lie open: there is nothing to open or to close for a reader. */
+static bool lies_open(const struct mg__entry *entry) {
+    const unsigned flags = atomic_load_explicit(&entry->flags, memory_order_relaxed);
+    if (rest_of(entry) == MEMGUARD_COMPACT) return true;
+    return rest_of(entry) == MEMGUARD_MAPPED && (flags & (MG_ENTRY_WRITABLE | MG_ENTRY_FROZEN)) != MG_ENTRY_WRITABLE;
+}
 
 static unsigned char *lying_data(const struct mg__entry *entry) {
     if (rest_of(entry) == MEMGUARD_COMPACT && !is_guarded(entry)) return entry->body.data;
@@ -241,38 +274,59 @@ static memguard_status open_for_reading(struct borrow *borrow, unsigned char **d
     return closed != MEMGUARD_OK ? closed : mg__fail_plain(MEMGUARD_ERR_STALE);
 }
 
+/* Pins the entry and notes the view; what fails after it must undo both. */
+static memguard_status begin_reading(uint64_t id, struct borrow *borrow, memguard_view *view) {
+    const memguard_status status = begin(id, false, borrow);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+    const memguard_status noted = note_view(view, borrow, MEMGUARD_READ);
+    return MG_LIKELY(noted == MEMGUARD_OK) ? noted : refuse(borrow, false, noted);
+}
+
 static memguard_status acquire_read(uint64_t id, struct borrow *borrow, memguard_view *view) {
     unsigned char *data = NULL;
-    memguard_status status = begin(id, false, borrow);
+    memguard_status status = begin_reading(id, borrow, view);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
     status = open_for_reading(borrow, &data);
-    if (MG_UNLIKELY(status != MEMGUARD_OK)) return refuse(borrow, false, status);
-    fill_view(view, borrow, id, data, MEMGUARD_READ);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) {
+        (void)take_mark(view, borrow->thread, borrow->vault); /* ours alone so far */
+        return refuse(borrow, false, status);
+    }
+    fill_view(view, borrow, id, data);
     return MEMGUARD_OK;
 }
 
-static memguard_status open_for_writing(struct borrow *borrow, unsigned char **data) {
+static memguard_status open_for_writing(struct borrow *borrow, memguard_view *view, unsigned char **data) {
     if ((atomic_load_explicit(&borrow->entry->flags, memory_order_relaxed) & MG_ENTRY_FROZEN) != 0)
         return mg__fail_plain(MEMGUARD_ERR_FROZEN);
     memguard_status status = mg__limits_begin(borrow->entry, true);
+    if (status == MEMGUARD_OK) status = note_view(view, borrow, MEMGUARD_WRITE);
     if (status != MEMGUARD_OK) return status;
     status = mg__open(borrow->vault, borrow->entry, MG_ACCESS_WRITE, data);
-    if (status != MEMGUARD_OK || mg__entry_hold(borrow->entry)) return status;
-    status = mg__close(borrow->vault, borrow->entry, false);
-    return status != MEMGUARD_OK ? status : mg__fail_plain(MEMGUARD_ERR_STALE);
+    if (status == MEMGUARD_OK && !mg__entry_hold(borrow->entry)) {
+        status = mg__close(borrow->vault, borrow->entry, false);
+        if (status == MEMGUARD_OK) status = mg__fail_plain(MEMGUARD_ERR_STALE);
+    }
+    if (status != MEMGUARD_OK) (void)take_mark(view, borrow->thread, borrow->vault); /* ours alone so far */
+    return status;
 }
 
 static memguard_status acquire_write(uint64_t id, struct borrow *borrow, memguard_view *view) {
     unsigned char *data = NULL;
     memguard_status status = mg__secret_seize((memguard_secret){id}, &borrow->vault, &borrow->entry);
     if (status != MEMGUARD_OK) return status;
-    status = open_for_writing(borrow, &data);
+    status = open_for_writing(borrow, view, &data);
     if (status != MEMGUARD_OK) {
         mg__secret_after(borrow->entry, mg__entry_unseize(borrow->entry));
         return status;
     }
-    fill_view(view, borrow, id, data, MEMGUARD_WRITE);
+    fill_view(view, borrow, id, data);
     return MEMGUARD_OK;
+}
+
+static memguard_status acquire(uint64_t id, uint32_t access, struct borrow *borrow, memguard_view *view) {
+    if (MG_LIKELY(access == MEMGUARD_READ)) return acquire_read(id, borrow, view);
+    if (access == MEMGUARD_WRITE) return acquire_write(id, borrow, view);
+    return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "access %u: READ or WRITE", access);
 }
 
 memguard_status memguard_secret_acquire(memguard_secret secret, uint32_t access, memguard_view *view) {
@@ -282,14 +336,8 @@ memguard_status memguard_secret_acquire(memguard_secret secret, uint32_t access,
     MG_REFUSE_FORKED();
     borrow.thread = mg__thread_self();
     if (MG_UNLIKELY(borrow.thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    memguard_status status = MEMGUARD_ERR_ARGUMENT;
-    if (MG_LIKELY(access == MEMGUARD_READ))
-        status = acquire_read(secret.id, &borrow, view);
-    else if (access == MEMGUARD_WRITE)
-        status = acquire_write(secret.id, &borrow, view);
-    else
-        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "access %u: READ or WRITE", access);
-    if (MG_LIKELY(status == MEMGUARD_OK)) note_begin(&borrow);
+    const memguard_status status = acquire(secret.id, access, &borrow, view);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) *view = (memguard_view){0};
     return status;
 }
 
@@ -323,14 +371,14 @@ static memguard_status release_write(struct mg__vault *vault, struct mg__entry *
     return whole ? status : mg__fail_plain(MEMGUARD_ERR_REVOKED);
 }
 
-/* The entry that a view pins; NULL when the view was released already, or was never one. */
-static struct mg__entry *pinned_entry(const memguard_view *view, uint32_t access) {
+/* The entry that a view pins, its mark taken; NULL when the view was released already, or was never one. */
+static struct mg__entry *take_pin(const memguard_view *view, struct mg__thread *began) {
     struct mg__entry *entry = mg__entry_at(view->pin[0]);
-    if (entry == NULL) return NULL;
+    if (entry == NULL || began == NULL) return NULL;
     const uint64_t word = atomic_load(&entry->word);
     const bool fits = (word ^ view->pin[0]) >> 32 == 0 && (word & (MG_WORD_L | MG_WORD_S)) == MG_WORD_L;
-    const bool writes = access == MEMGUARD_WRITE;
-    return fits && mg__word_held(word) != 0 && ((word & MG_WORD_X) != 0) == writes ? entry : NULL;
+    const struct mg__vault *vault = mg__vault_of(entry);
+    return fits && vault != NULL && take_mark(view, began, vault) ? entry : NULL;
 }
 
 memguard_status memguard_view_release(memguard_view *view) {
@@ -338,14 +386,13 @@ memguard_status memguard_view_release(memguard_view *view) {
     if (view->pin[0] == 0) return MEMGUARD_OK;
     MG_REFUSE_FORKED();
     const uint64_t id = view->pin[0];
-    const uint32_t access = (uint32_t)(view->pin[1] & 0xFF);
-    struct mg__entry *entry = pinned_entry(view, access);
-    struct mg__thread *self = mg__thread_self(), *began = mg__thread_by_number((uint32_t)(view->pin[1] >> 8));
+    const bool writes = view_access(view) == MEMGUARD_WRITE;
+    struct mg__thread *began = view_thread(view);
+    struct mg__entry *entry = take_pin(view, began);
     *view = (memguard_view){0};
-    if (entry == NULL || began == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    if (MG_UNLIKELY(entry == NULL)) return mg__fail_plain(MEMGUARD_ERR_STALE);
     struct mg__vault *vault = mg__vault_of(entry);
-    const memguard_status status =
-        access == MEMGUARD_WRITE ? release_write(vault, entry, id) : release_read(vault, entry, id);
-    note_end(vault, began, self);
+    const memguard_status status = writes ? release_write(vault, entry, id) : release_read(vault, entry, id);
+    after_end(vault, began);
     return status;
 }

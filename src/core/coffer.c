@@ -349,7 +349,7 @@ memguard_status mg__coffer_unseal(struct mg__coffer *coffer, const struct mg__pl
 
 /* A region with fresh random bytes, or nothing. */
 static memguard_status make_prekey(struct mg__coffer *coffer, size_t bytes, struct mg__region **region) {
-    memguard_status status = mg__region_take(coffer->policy.kind, bytes, region);
+    memguard_status status = mg__region_take_apart(coffer->policy.kind, bytes, region);
     if (status != MEMGUARD_OK) return status;
     status = mg__region_protect(*region, MG_ACCESS_WRITE);
     if (status == MEMGUARD_OK) {
@@ -373,7 +373,7 @@ static void drop_prekey(struct mg__coffer *coffer, uint32_t epoch) {
 
 static memguard_status make_page(struct mg__coffer *coffer) {
     if (coffer->region != NULL) return MEMGUARD_OK;
-    memguard_status status = mg__region_take(coffer->policy.kind, sizeof *coffer->page, &coffer->region);
+    memguard_status status = mg__region_take_apart(coffer->policy.kind, sizeof *coffer->page, &coffer->region);
     if (status != MEMGUARD_OK) return status;
     status = mg__region_protect(coffer->region, MG_ACCESS_WRITE);
     if (status != MEMGUARD_OK) {

@@ -9,7 +9,8 @@ struct mg__limits {
     _Atomic uint64_t expires_ms;    /* boot-time clock; 0: never */
     _Atomic uint64_t idle_ms;       /* allowed idle time; 0: any */
     _Atomic uint64_t idle_until_ms; /* boot-time clock */
-    _Atomic uint64_t uses;          /* left, plus 1; 0: any number */
+    _Atomic uint64_t uses;          /* left */
+    _Atomic bool uses_are_counted;
     struct mg__limits *next_free;
 };
 
@@ -70,22 +71,24 @@ memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry,
     atomic_store(&limits->expires_ms, at_time(now, ttl_ms));
     atomic_store(&limits->idle_ms, idle_ms);
     atomic_store(&limits->idle_until_ms, at_time(now, idle_ms));
-    atomic_store(&limits->uses, uses == 0 ? 0 : at_time(uses, 1));
+    atomic_store(&limits->uses, uses);
+    atomic_store(&limits->uses_are_counted, uses != 0);
     atomic_store_explicit(&entry->limits, limits, memory_order_release);
     ask_for_sweep(vault, now, due_of(limits));
     return MEMGUARD_OK;
 }
 
-static bool time_is_over(const struct mg__limits *limits, uint64_t now_ms) {
-    const uint64_t due = due_of(limits);
-    return due != 0 && now_ms >= due;
+static bool is_past(uint64_t due_ms, uint64_t now_ms) { return due_ms != 0 && now_ms >= due_ms; }
+
+static bool uses_are_up(const struct mg__limits *limits) {
+    return atomic_load(&limits->uses_are_counted) && atomic_load(&limits->uses) == 0;
 }
 
 static bool take_use(struct mg__limits *limits) {
     uint64_t uses = atomic_load(&limits->uses);
+    if (!atomic_load(&limits->uses_are_counted)) return true;
     do {
-        if (uses == 0) return true;
-        if (uses == 1) return false;
+        if (uses == 0) return false;
     } while (!atomic_compare_exchange_weak(&limits->uses, &uses, uses - 1));
     return true;
 }
@@ -93,7 +96,11 @@ static bool take_use(struct mg__limits *limits) {
 memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow) {
     struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
     const bool gone = (atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0;
-    if (limits == NULL || gone || time_is_over(limits, mg__sys_boottime_ms()) || (borrow && !take_use(limits)))
+    if (limits == NULL || gone) return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
+    const uint64_t now = mg__sys_boottime_ms();
+    /* While another borrow lasts the secret is not idle, however long ago the last one ended. */
+    const bool idle = mg__word_pins(atomic_load(&entry->word)) <= 1 && is_past(atomic_load(&limits->idle_until_ms), now);
+    if (idle || is_past(atomic_load(&limits->expires_ms), now) || (borrow && !take_use(limits)))
         return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
     return MEMGUARD_OK;
 }
@@ -101,14 +108,14 @@ memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow) {
 bool mg__limits_end_slow(struct mg__entry *entry) {
     struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
     const uint64_t now = mg__sys_boottime_ms(), idle = atomic_load(&limits->idle_ms);
-    if (time_is_over(limits, now) || atomic_load(&limits->uses) == 1) return true;
+    if (is_past(atomic_load(&limits->expires_ms), now) || uses_are_up(limits)) return true;
     if (idle != 0) atomic_store(&limits->idle_until_ms, at_time(now, idle));
     return false;
 }
 
 static bool has_reached_a_limit(const struct mg__entry *entry, uint64_t now_ms) {
     const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
-    return limits != NULL && (time_is_over(limits, now_ms) || atomic_load(&limits->uses) == 1);
+    return limits != NULL && (is_past(due_of(limits), now_ms) || uses_are_up(limits));
 }
 
 /* Exclusive owner: wipes if it is so. */
@@ -126,8 +133,8 @@ void mg__limits_expire(uint64_t id) {
 void mg__limits_describe(const struct mg__entry *entry, memguard_info *info) {
     const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
     if (limits == NULL) return;
-    const uint64_t now = mg__sys_boottime_ms(), due = due_of(limits), uses = atomic_load(&limits->uses);
-    info->uses_left = uses == 0 ? 0 : uses - 1;
+    const uint64_t now = mg__sys_boottime_ms(), due = due_of(limits);
+    info->uses_left = atomic_load(&limits->uses_are_counted) ? atomic_load(&limits->uses) : 0;
     if (due != 0) info->expires_ms = due > now ? due - now : 1;
 }
 
@@ -139,7 +146,7 @@ static uint64_t sweep_entry(struct mg__vault *vault, struct mg__entry *entry, ui
     if (limits == NULL || (word & (MG_WORD_L | MG_WORD_D)) != MG_WORD_L) return 0;
     if ((atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0) return 0;
     if (!has_reached_a_limit(entry, now_ms)) return due_of(limits);
-    if (!mg__entry_seize_idle(entry, word)) return now_ms + LEAST_SWEEP_MS;
+    if (!mg__entry_seize_idle(entry, word, 0)) return now_ms + LEAST_SWEEP_MS;
     expire_owned(entry, now_ms);
     return 0;
 }

@@ -34,7 +34,6 @@ static bool in_compact_slot(const struct mg__entry *entry) {
 static int resting_access(const struct mg__entry *entry) {
     const unsigned flags = flags_of(entry);
     if (rest_of(entry) == MEMGUARD_CLOSED) return MG_ACCESS_NONE;
-    if (rest_of(entry) == MEMGUARD_COMPACT) return MG_ACCESS_WRITE;
     const bool writable = (flags & MG_ENTRY_WRITABLE) != 0 && (flags & MG_ENTRY_FROZEN) == 0;
     return writable ? MG_ACCESS_WRITE : MG_ACCESS_READ;
 }
@@ -59,8 +58,8 @@ static memguard_status seal_into(struct mg__vault *vault, struct mg__entry *entr
     if (status != MEMGUARD_OK) return status;
     entry->version = place.version; /* burnt, whatever becomes of the sealing */
     status = mg__coffer_seal(&vault->coffer, &place, sealed, plain, bytes);
-    if (status == MEMGUARD_OK) entry->prefix = place.prefix;
-    return status;
+    if (MG_LIKELY(status == MEMGUARD_OK)) entry->prefix = place.prefix;
+    return mg__gate_explain(vault, status);
 }
 
 static memguard_status unseal_region(struct mg__vault *vault, struct mg__entry *entry, struct mg__region *region) {
@@ -70,7 +69,7 @@ static memguard_status unseal_region(struct mg__vault *vault, struct mg__entry *
     status = mg__coffer_unseal(&vault->coffer, &place, mg__region_data(region, size_of(entry)), entry->body.sealed,
                                size_of(entry));
     if (status == MEMGUARD_ERR_AUTH) atomic_fetch_add_explicit(&vault->auth_failures, 1, memory_order_relaxed);
-    return status;
+    return mg__gate_explain(vault, status);
 }
 
 static memguard_status open_sealed(struct mg__vault *vault, struct mg__entry *entry, int access, unsigned char **data) {
@@ -116,9 +115,7 @@ static memguard_status freshen(struct mg__entry *entry, int access) {
 }
 
 static memguard_status open_region(struct mg__entry *entry, int access, unsigned char **data) {
-    /* A writable rest stays writable for readers: the host asked for that. */
-    const int least = resting_access(entry);
-    const memguard_status status = freshen(entry, access | least);
+    const memguard_status status = freshen(entry, access);
     if (status == MEMGUARD_OK) *data = mg__region_data(entry->body.region, size_of(entry));
     return status;
 }
@@ -221,7 +218,7 @@ memguard_status mg__unseal_body(struct mg__vault *vault, const struct mg__entry 
     const memguard_status status = mg__coffer_unseal(&vault->coffer, &place, plain, entry->body.sealed, size_of(entry));
     if (MG_UNLIKELY(status == MEMGUARD_ERR_AUTH))
         atomic_fetch_add_explicit(&vault->auth_failures, 1, memory_order_relaxed);
-    return status;
+    return mg__gate_explain(vault, status);
 }
 
 static void drop_region(struct mg__vault *vault, struct mg__entry *entry) {

@@ -7,7 +7,8 @@
  *   5. a fresh key, the gate opens
  *
  * The mark R is set by compare-and-swap on the whole word, so a holder that comes back at the same moment either comes first, and
- * then closes in the normal way, or finds R and touches nothing.
+ * then closes in the normal way, or finds R and touches nothing. The purge keeps a pin of its own while it takes memory away, so
+ * that the holder cannot end the entry under its hands.
  * Must not know: how bytes are sealed. */
 #include "core/vault.h"
 
@@ -34,7 +35,7 @@ static bool mark_or_end(struct mg__vault *vault, struct mg__entry *entry, uint64
     for (;;) {
         if ((word & MG_WORD_R) != 0) return false; /* taken away by an earlier purge */
         if (mg__word_pins(word) == 0) {
-            if (mg__entry_seize_idle(entry, word)) {
+            if (mg__entry_seize_idle(entry, word, MG_WORD_D)) {
                 mg__secret_end(entry);
                 return false;
             }
@@ -66,11 +67,12 @@ static void revoke_entry(struct mg__vault *vault, struct mg__entry *entry, uint6
         const uint32_t pins = mg__word_pins(word);
         if ((word & MG_WORD_R) != 0 || (pins == 0 && !mark_or_end(vault, entry, word))) return;
         if (pins != 0 && pins == mg__word_held(word) &&
-            atomic_compare_exchange_strong(&entry->word, &word, word | MG_WORD_D | MG_WORD_R)) {
+            atomic_compare_exchange_strong(&entry->word, &word, (word | MG_WORD_D | MG_WORD_R) + MG_WORD_PIN_ONE)) {
             sum->revoked += pins;
             if (atomic_load(&entry->rest) == MEMGUARD_COMPACT && (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) == 0)
                 sum->compact = true;
             take_memory_away(entry);
+            mg__secret_after(entry, mg__entry_unpin(entry, false));
             return;
         }
         mg__sys_backoff(&step);
@@ -150,7 +152,7 @@ memguard_status memguard_vault_purge(memguard_vault *token, uint32_t wait_ms) {
     memguard_status status = mg__vault_enter(token, &vault);
     if (status != MEMGUARD_OK) return status;
     begin_purge(vault);
-    if (mg__thread_borrows(thread, vault) != 0)
+    if (mg__thread_borrows(thread, vault))
         defer(vault, thread, wait_ms);
     else
         status = complete(vault, wait_ms);
@@ -159,7 +161,7 @@ memguard_status memguard_vault_purge(memguard_vault *token, uint32_t wait_ms) {
 }
 
 void mg__purge_resume(struct mg__vault *vault, struct mg__thread *thread) {
-    if (atomic_load(&vault->deferred_to) != thread->number || mg__thread_borrows(thread, vault) != 0) return;
+    if (atomic_load(&vault->deferred_to) != thread->number || mg__thread_borrows(thread, vault)) return;
     mg__mutex_lock(&vault->control);
     if (atomic_load(&vault->deferred_to) == thread->number && atomic_load(&vault->gate) == MG_GATE_PURGING) {
         /* What became of it stands in the report; the release that brought us here has its own answer. */

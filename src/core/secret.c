@@ -259,18 +259,18 @@ static memguard_status check_making(const memguard_vault *vault, size_t bytes, u
 }
 
 memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
-    MG_REFUSE_FORKED();
     const memguard_status status = check_making(vault, bytes, flags, secret);
     if (status != MEMGUARD_OK) return status;
+    MG_REFUSE_FORKED();
     if ((flags & MEMGUARD_REST_MASK) == MEMGUARD_CLOSED) return make_fresh(vault, bytes, flags, secret);
     return make(vault, NULL, 0, bytes, flags, secret);
 }
 
 memguard_status memguard_secret_copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
                                      memguard_secret *secret) {
-    MG_REFUSE_FORKED();
     const memguard_status status = check_making(vault, bytes, flags, secret);
     if (status != MEMGUARD_OK) return status;
+    MG_REFUSE_FORKED();
     if (source == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     return make(vault, source, bytes, bytes, flags, secret);
 }
@@ -289,9 +289,10 @@ memguard_status memguard_secret_take(memguard_vault *vault, void *source, size_t
 }
 
 memguard_status memguard_secret_random(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
-    MG_REFUSE_FORKED();
     const memguard_status status = check_making(vault, bytes, flags, secret);
-    return status != MEMGUARD_OK ? status : make(vault, NULL, bytes, bytes, flags, secret);
+    if (status != MEMGUARD_OK) return status;
+    MG_REFUSE_FORKED();
+    return make(vault, NULL, bytes, bytes, flags, secret);
 }
 
 /* ---- changing ---- */

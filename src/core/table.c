@@ -157,9 +157,9 @@ memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry) {
     return MEMGUARD_OK;
 }
 
-bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word) {
+bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word, uint64_t more) {
     if ((word & MG_WORD_L) == 0 || (word & MG_WORD_X) != 0 || mg__word_pins(word) != 0) return false;
-    return atomic_compare_exchange_strong(&entry->word, &word, word | MG_WORD_X | MG_WORD_PIN_ONE);
+    return atomic_compare_exchange_strong(&entry->word, &word, word | MG_WORD_X | MG_WORD_PIN_ONE | more);
 }
 
 bool mg__entry_hold(struct mg__entry *entry) {
@@ -189,9 +189,11 @@ enum mg__unpin mg__entry_unpin(struct mg__entry *entry, bool held) {
 enum mg__unpin mg__entry_unseize(struct mg__entry *entry) {
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
     do {
-        if ((word & MG_WORD_D) != 0) return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING;
+        /* A purge that is revoking has a pin, too: then it is the last one. */
+        const bool last = mg__word_pins(word) == 1;
+        if (last && (word & MG_WORD_D) != 0) return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING;
     } while (!atomic_compare_exchange_weak(&entry->word, &word, (word & ~MG_WORD_X) - MG_WORD_PIN_ONE));
-    return MG_UNPINNED;
+    return (word & MG_WORD_R) != 0 ? MG_UNPINNED_REVOKED : MG_UNPINNED;
 }
 
 void mg__entry_lock(struct mg__entry *entry) {

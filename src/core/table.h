@@ -84,8 +84,8 @@ struct mg__entry *mg__entry_by_index(uint32_t index);
 MG_MUST_USE memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry);
 /* Exclusive ownership, with one pin. */
 MG_MUST_USE memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry);
-/* Exclusive ownership of an entry by a walk: false when somebody is at it. */
-MG_MUST_USE bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word);
+/* Exclusive ownership of an entry by a walk: false when somebody is at it. more: MG_WORD_D when it shall end, else 0. */
+MG_MUST_USE bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word, uint64_t more);
 /* Into the host's hands: false when the entry is dying meanwhile (then it stays in the library's). */
 MG_MUST_USE bool mg__entry_hold(struct mg__entry *entry);
 /* Back from the host's hands: false when the memory was revoked. */

@@ -14,11 +14,6 @@ static uint32_t records;                /* under the mutex */
 static bool started;
 static MG_THREAD struct mg__thread *self;
 
-static bool owes_nothing(struct mg__thread *thread) {
-    for (size_t i = 0; i < MG_THREAD_SLOTS; i++)
-        if (thread->borrows[i] != atomic_load(&thread->returned[i])) return false;
-    return true;
-}
 
 /* At thread exit. A record with views still out stays: another thread may return them. */
 static void leave(void *record) {
@@ -26,7 +21,7 @@ static void leave(void *record) {
     if (mg__sys_is_fork_child()) return;
     mg__thread_leave_scopes(thread);
     self = NULL;
-    if (!owes_nothing(thread)) return;
+    if (mg__thread_borrows(thread, NULL)) return;
     mg__mutex_lock(&mutex);
     thread->next_free = free_records;
     free_records = thread;
@@ -75,7 +70,72 @@ struct mg__thread *mg__thread_by_number(uint32_t number) {
     return atomic_load_explicit(&threads[number % MOST_THREADS], memory_order_acquire);
 }
 
-uint32_t mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault *vault) {
-    const size_t i = vault->index % MG_THREAD_SLOTS;
-    return thread->borrows[i] - atomic_load(&thread->returned[i]);
+/* ---- views ---- */
+
+/* Segment i holds the places from FIRST * (2^i - 1) on, FIRST * 2^i of them. */
+static _Atomic uint64_t *place_at(const struct mg__thread *thread, uint32_t place) {
+    const uint32_t n = place / MG_VIEW_FIRST + 1;
+    const unsigned segment = 31U - (unsigned)__builtin_clz(n);
+    if (segment >= MG_VIEW_SEGMENTS) return NULL;
+    _Atomic uint64_t *marks = atomic_load_explicit(&thread->views[segment], memory_order_acquire);
+    return marks == NULL ? NULL : &marks[place - MG_VIEW_FIRST * ((1U << segment) - 1)];
+}
+
+/* One more segment; its first place is the next to try. */
+static bool add_places(struct mg__thread *thread) {
+    const uint32_t n = thread->places / MG_VIEW_FIRST + 1;
+    const unsigned segment = 31U - (unsigned)__builtin_clz(n);
+    if (segment >= MG_VIEW_SEGMENTS) return false;
+    _Atomic uint64_t *marks = calloc((size_t)MG_VIEW_FIRST << segment, sizeof *marks);
+    if (marks == NULL) return false;
+    atomic_store_explicit(&thread->views[segment], marks, memory_order_release);
+    thread->next_place = thread->places;
+    thread->places += MG_VIEW_FIRST << segment;
+    return true;
+}
+
+static bool is_free(const struct mg__thread *thread, uint32_t place) {
+    return atomic_load_explicit(place_at(thread, place), memory_order_relaxed) == 0;
+}
+
+/* The next free place, if there is one among a few: then the places are sparsely used. */
+static bool find_place(struct mg__thread *thread) {
+    for (unsigned tried = 0; tried < MG_VIEW_FIRST && tried < thread->places; tried++) {
+        if (thread->next_place >= thread->places) thread->next_place = 0;
+        if (is_free(thread, thread->next_place)) return true;
+        thread->next_place++;
+    }
+    return false;
+}
+
+bool mg__thread_note_view(struct mg__thread *thread, uint32_t vault, uint32_t *place, uint64_t *mark) {
+    if (MG_UNLIKELY(!find_place(thread) && !add_places(thread))) return false;
+    thread->serial = (thread->serial + 1) & ((1U << MG_VIEW_SERIAL_BITS) - 1);
+    *place = thread->next_place;
+    *mark = ((uint64_t)thread->serial << 32) | (vault + 1);
+    atomic_store_explicit(place_at(thread, *place), *mark, memory_order_relaxed);
+    return true;
+}
+
+bool mg__thread_drop_view(struct mg__thread *thread, uint32_t place, uint64_t mark) {
+    _Atomic uint64_t *at = place_at(thread, place);
+    return at != NULL && atomic_compare_exchange_strong(at, &mark, 0);
+}
+
+static bool views_any(const struct mg__thread *thread, const struct mg__vault *vault) {
+    for (uint32_t place = 0;; place++) {
+        const _Atomic uint64_t *at = place_at(thread, place);
+        if (at == NULL) return false;
+        const uint64_t mark = atomic_load(at);
+        if (mark != 0 && (vault == NULL || (uint32_t)mark == vault->index + 1)) return true;
+    }
+}
+
+bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault *vault) {
+    const struct mg__use_link *use = atomic_load(&thread->uses);
+    /* Another thread's stack is not ours to walk: any use there counts. */
+    if (thread != self) return use != NULL || views_any(thread, vault);
+    for (; use != NULL; use = use->outer)
+        if (vault == NULL || use->vault == vault) return true;
+    return views_any(thread, vault);
 }

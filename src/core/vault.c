@@ -370,7 +370,7 @@ static memguard_status seal_everything(struct mg__vault *vault) {
     for (uint32_t i = 0; status == MEMGUARD_OK && i < count; i++) {
         struct mg__entry *entry = mg__entry_by_index(i);
         if (atomic_load(&entry->vault) != vault->index + 1) continue;
-        if (!mg__entry_seize_idle(entry, atomic_load(&entry->word))) continue;
+        if (!mg__entry_seize_idle(entry, atomic_load(&entry->word), 0)) continue;
         if (atomic_load(&entry->vault) == vault->index + 1) status = mg__secret_change_rest(vault, entry, MEMGUARD_SEALED);
         mg__secret_after(entry, mg__entry_unseize(entry));
     }

@@ -33,15 +33,25 @@ struct mg__vault {
     _Atomic uint64_t purges, revoked, auth_failures;
 };
 
-enum { MG_VAULTS = 4096, MG_THREAD_SLOTS = 64 };
+enum { MG_VAULTS = 4096, MG_VIEW_SEGMENTS = 15, MG_VIEW_FIRST = 64, MG_VIEW_SERIAL_BITS = 24 };
 
-/* A thread that has called us. Type-stable. */
+/* A `use` in progress; on the stack of its thread. */
+struct mg__use_link {
+    const struct mg__vault *vault;
+    struct mg__use_link *outer;
+};
+
+/* A thread that has called us. Type-stable. Each view that it acquires has a place here, with a mark that only the first release finds:
+ * so a view that was copied cannot be released twice, by whatever thread. */
 struct mg__thread {
-    uint32_t number;                              /* from 1 */
-    uint32_t borrows[MG_THREAD_SLOTS];            /* by vault index modulo; begun by this thread; touched by it alone */
-    _Atomic uint32_t returned[MG_THREAD_SLOTS];   /* of those, ended by other threads */
-    struct mg__scope *scope;                      /* innermost */
+    uint32_t number;                    /* from 1 */
+    uint32_t serial;                    /* of the last view */
+    uint32_t next_place;                /* where to look first for a free one */
+    uint32_t places;                    /* made so far */
+    struct mg__use_link *_Atomic uses;  /* innermost */
+    struct mg__scope *scope;            /* innermost */
     struct mg__thread *next_free;
+    _Atomic uint64_t *_Atomic views[MG_VIEW_SEGMENTS]; /* marks; a segment doubles the ones before; 0: free */
 };
 
 /* ---- the gate ---- */
@@ -65,6 +75,12 @@ static inline MG_MUST_USE memguard_status mg__gate_check(struct mg__vault *vault
     const uint32_t gate = atomic_load(&vault->gate);
     return MG_LIKELY(gate == MG_GATE_OPEN) ? MEMGUARD_OK : mg__gate_status(gate);
 }
+/* The coffer says STATE when it has no key; if that is so because the vault is being purged, the answer is the gate's. */
+static inline memguard_status mg__gate_explain(struct mg__vault *vault, memguard_status status) {
+    if (MG_LIKELY(status != MEMGUARD_ERR_STATE)) return status;
+    const memguard_status by_gate = mg__gate_check(vault);
+    return by_gate != MEMGUARD_OK ? by_gate : status;
+}
 static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
     return mg__vault_by_index(atomic_load_explicit(&entry->vault, memory_order_relaxed) - 1);
 }
@@ -74,8 +90,13 @@ static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
 MG_MUST_USE memguard_status mg__thread_start(void); /* once per process */
 struct mg__thread *mg__thread_self(void);           /* NULL: out of memory */
 struct mg__thread *mg__thread_by_number(uint32_t number);
-/* Borrows of the vault that the calling thread began and nobody ended. */
-uint32_t mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault *vault);
+/* A place for a view: false without memory. *place and *mark go into the view. */
+MG_MUST_USE bool mg__thread_note_view(struct mg__thread *thread, uint32_t vault, uint32_t *place, uint64_t *mark);
+/* Takes it back: false when it is not there (any more). */
+MG_MUST_USE bool mg__thread_drop_view(struct mg__thread *thread, uint32_t place, uint64_t mark);
+/* Whether the thread has a borrow in progress, of a vault or (null) of any. Of another thread than the caller's: a guess when that
+ * thread is at work, exact when it is not. */
+bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault *vault);
 void mg__thread_leave_scopes(struct mg__thread *thread); /* scope.c */
 
 /* ---- secrets (secret.c) ---- */

@@ -42,6 +42,8 @@ MG_MUST_USE memguard_status mg__bank_reserve(enum mg__kind kind, size_t slots);
 
 /* A free region of at least `bytes`, without access, filled with the pattern. */
 MG_MUST_USE memguard_status mg__region_take(enum mg__kind kind, size_t bytes, struct mg__region **region);
+/* The same, never from the slots that secrets use: an address that a host once held never becomes a page with keys. */
+MG_MUST_USE memguard_status mg__region_take_apart(enum mg__kind kind, size_t bytes, struct mg__region **region);
 /* Changes the access. */
 MG_MUST_USE memguard_status mg__region_protect(struct mg__region *region, int access);
 /* Where `bytes` bytes that end at the guard begin. */

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RUN_CLASSES = 64, RUNS_KEPT = 4, FIRST_SLOTS = 4, MOST_SLOTS = 32 };
+enum { RUN_CLASSES = 64, RUNS_KEPT = 4, FIRST_SLOTS = 4, MOST_SLOTS = 32, MOST_RESTING = 8 };
 
 struct mg__chunk {
     struct mg__chunk *next; /* in the list of all chunks: push only */
@@ -13,6 +13,7 @@ struct mg__chunk {
     _Atomic(unsigned char *) reservation;
     size_t reserved_bytes;
     size_t slots;
+    bool is_run; /* one region, cached by its pages */
     struct mg__region regions[];
 };
 
@@ -23,6 +24,7 @@ struct store {
     unsigned kept[RUN_CLASSES + 1];
     struct mg__chunk *spare_runs; /* under `grow` */
     size_t next_slots;            /* of the next chunk; under `grow` */
+    _Atomic size_t resting_slots; /* how many free slots are kept, so that none is reused at once; 0: not told yet */
     uint32_t protections;         /* 0: not probed; under `grow` */
     _Atomic uint64_t slots, runs_made, run_bytes;
 };
@@ -174,6 +176,7 @@ static memguard_status make_run(struct store *store, enum mg__kind kind, size_t 
     if (error != 0) return mg__budget_fail(kind, error, bytes);
     atomic_fetch_add_explicit(&store->runs_made, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&store->run_bytes, bytes, memory_order_relaxed);
+    chunk->is_run = true;
     *region = &chunk->regions[0];
     return MEMGUARD_OK;
 }
@@ -247,8 +250,22 @@ static memguard_status grow_and_take(enum mg__kind kind, struct mg__region **reg
     return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, mg__sys_page());
 }
 
+/* Free slots rest a while before they are used again, so that a pointer kept too long hits a page without access. Where lockable memory
+ * is scarce they rest less long. */
+static void keep_slots_resting(struct store *store, enum mg__kind kind) {
+    mg__mutex_lock(&store->grow);
+    if (store->resting_slots == 0) store->resting_slots = 1 + mg__budget_share(64, 0, MOST_RESTING * mg__sys_page()) / mg__sys_page();
+    if (mg__fifo_count(&store->free_slots) < store->resting_slots && grow_slots(store, kind, NULL) != 0)
+        store->resting_slots = 1; /* none to be had: from now on they are used as they come */
+    mg__mutex_unlock(&store->grow);
+}
+
 static memguard_status take_slot(enum mg__kind kind, struct mg__region **region) {
-    *region = mg__fifo_pop(&stores[kind].free_slots);
+    struct store *store = &stores[kind];
+    const size_t free_slots = mg__fifo_count(&store->free_slots);
+    if (MG_UNLIKELY(free_slots < atomic_load_explicit(&store->resting_slots, memory_order_relaxed) || free_slots == 0))
+        keep_slots_resting(store, kind);
+    *region = mg__fifo_pop(&store->free_slots);
     return MG_LIKELY(*region != NULL) ? MEMGUARD_OK : grow_and_take(kind, region);
 }
 
@@ -264,15 +281,23 @@ memguard_status mg__bank_reserve(enum mg__kind kind, size_t slots) {
 
 /* ---- regions ---- */
 
-memguard_status mg__region_take(enum mg__kind kind, size_t bytes, struct mg__region **region) {
+static memguard_status take(enum mg__kind kind, size_t bytes, bool apart, struct mg__region **region) {
     size_t rounded = 0;
     *region = NULL;
     if (bytes == 0 || !mg__round_up(bytes, mg__sys_page(), &rounded)) return mg__fail_plain(MEMGUARD_ERR_SIZE);
-    const memguard_status status =
-        rounded == mg__sys_page() ? take_slot(kind, region) : take_run(kind, rounded, region);
-    if (status != MEMGUARD_OK) return status;
+    const bool slot = rounded == mg__sys_page() && !apart;
+    const memguard_status status = slot ? take_slot(kind, region) : take_run(kind, rounded, region);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
     atomic_store_explicit(&(*region)->state, MG_REGION_USED, memory_order_release);
     return MEMGUARD_OK;
+}
+
+memguard_status mg__region_take(enum mg__kind kind, size_t bytes, struct mg__region **region) {
+    return take(kind, bytes, false, region);
+}
+
+memguard_status mg__region_take_apart(enum mg__kind kind, size_t bytes, struct mg__region **region) {
+    return take(kind, bytes, true, region);
 }
 
 memguard_status mg__region_protect(struct mg__region *region, int access) {
@@ -292,9 +317,10 @@ bool mg__region_intact_near(const struct mg__region *region, size_t bytes, size_
     return mg__canary_intact(region->base + (slack - look), look);
 }
 
-/* The slot cannot be brought back to its free state: its pages go to the kernel, and it is never used again. */
+/* Its pages go to the kernel, and it is never used again. */
 static void retire(struct mg__region *region) {
     (void)mg__sys_blank(region->base, region->bytes); /* else it stays as it is, out of use */
+    atomic_store_explicit(&region->access, MG_ACCESS_NONE, memory_order_relaxed);
     mg__budget_release(region->kind, region->bytes);
     atomic_store(&region->state, MG_REGION_REVOKED);
 }
@@ -311,7 +337,7 @@ void mg__region_give(struct mg__region *region, size_t data_bytes) {
         retire(region);
         reusable = false;
     }
-    if (region->bytes != mg__sys_page()) {
+    if (region->chunk->is_run) {
         if (reusable) atomic_store_explicit(&region->state, MG_REGION_FREE, memory_order_release);
         give_run(region, reusable);
     } else if (reusable) {
@@ -323,7 +349,8 @@ void mg__region_give(struct mg__region *region, size_t data_bytes) {
 
 void mg__region_revoke(struct mg__region *region) {
     int error = 0;
-    void *moved = mg__sys_take_away(region->base, region->bytes, &error);
+    const bool shared = region->kind == MG_KIND_SECRETMEM, locked = region->kind == MG_KIND_LOCKED;
+    void *moved = mg__sys_take_away(region->base, region->bytes, shared, locked, &error);
     if (moved != NULL) {
         if (error == 0) mg__wipe(moved, region->bytes);
         (void)mg__sys_unmap(moved, region->bytes); /* wiped: at worst address space stays */
@@ -334,11 +361,16 @@ void mg__region_revoke(struct mg__region *region) {
 
 /* ---- probing, figures, emergency ---- */
 
-/* Tries on a slot of its own whether pages can be taken away here. */
-static uint32_t probe_revoke(struct mg__region *region) {
+/* Tries whether pages can be taken away here, on an ordinary one: a kernel with secretmem (5.14) can do it for shared pages too
+ * (5.13). */
+static uint32_t probe_revoke(void) {
     int error = 0;
-    void *moved = mg__sys_take_away(region->base, region->bytes, &error);
-    if (moved != NULL) (void)mg__sys_unmap(moved, region->bytes); /* a probe: nothing was in it */
+    const size_t page = mg__sys_page();
+    void *there = mg__sys_reserve(page, &error);
+    if (there == NULL) return 0;
+    void *moved = mg__sys_take_away(there, page, false, false, &error);
+    if (moved != NULL) (void)mg__sys_unmap(moved, page); /* a probe: nothing was in it */
+    (void)mg__sys_unmap(there, page);
     return moved != NULL && error == 0 ? MEMGUARD_PROTECT_REVOKE : 0;
 }
 
@@ -356,13 +388,11 @@ memguard_status mg__bank_probe(enum mg__kind kind, uint32_t *protections) {
     *protections = store->protections;
     mg__mutex_unlock(&store->grow);
     if (*protections != 0) return MEMGUARD_OK;
-    status = grow_and_take(kind, &region);
+    status = mg__region_take(kind, mg__sys_page(), &region);
     if (status != MEMGUARD_OK) return status;
-    *protections = kind_protections(kind) | probe_revoke(region);
-    atomic_store(&region->state, MG_REGION_USED);
-    retire(region);
+    mg__region_give(region, 0);
+    *protections = kind_protections(kind) | probe_revoke();
     mg__mutex_lock(&store->grow);
-    atomic_fetch_sub_explicit(&store->slots, 1, memory_order_relaxed);
     store->protections = *protections;
     mg__mutex_unlock(&store->grow);
     return MEMGUARD_OK;

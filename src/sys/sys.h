@@ -39,9 +39,9 @@ int mg__sys_secret_advise(void *address, size_t bytes);
 /* Keeps a table out of children: zero there. */
 int mg__sys_zero_on_fork(void *address, size_t bytes);
 
-/* Takes pages away from whoever uses them, to a new address where they are writable; the old range stays reserved without
- * access. NULL: not possible here (*error). */
-void *mg__sys_take_away(void *address, size_t bytes, int *error);
+/* Takes pages away from whoever uses them: makes them writable at a new address, while at the old one nobody has access any more.
+ * `shared`: of secretmem; `locked`: by mg__sys_lock. Then mg__sys_blank must follow. NULL: not possible here (*error). */
+void *mg__sys_take_away(void *address, size_t bytes, bool shared, bool locked, int *error);
 /* Replaces a range by a bare reservation; what was there goes back to the kernel. */
 int mg__sys_blank(void *address, size_t bytes);
 

@@ -157,10 +157,22 @@ int mg__sys_lock(void *address, size_t bytes) {
     return 0;
 }
 
-void *mg__sys_take_away(void *address, size_t bytes, int *error) {
+/* Where the old mapping keeps the charge for locked memory and the new one takes its own, Linux (seen on 6.18) forgets one of the two
+ * after MREMAP_DONTUNMAP of a locked range: the process would pay for ever. So shared pages are mapped a second time (old size 0,
+ * mremap(2)), and private ones are unlocked first, for the microseconds until they are wiped. */
+static void *move_pages(void *address, size_t bytes, bool shared, bool locked) {
+    void *moved = MAP_FAILED;
+    if (shared) moved = CALL.mremap(address, 0, bytes, MREMAP_MAYMOVE, NULL);
+    if (moved != MAP_FAILED) return moved;
+    /* Not shared, or no lockable memory left for the second mapping. A refused munlock costs the charge only. */
+    if (locked) (void)munlock(address, bytes);
+    return CALL.mremap(address, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+}
+
+void *mg__sys_take_away(void *address, size_t bytes, bool shared, bool locked, int *error) {
     *error = mg__sys_protect(address, bytes, MG_ACCESS_NONE);
     if (*error != 0) return NULL;
-    void *moved = CALL.mremap(address, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+    void *moved = move_pages(address, bytes, shared, locked);
     if (moved == MAP_FAILED) {
         *error = errno;
         return NULL;

@@ -110,10 +110,15 @@ static void try_makers(estate *e) {
     unsigned char source[SIZE];
     FORKED(memguard_secret_create(e->vault, 8, 0, &secret));
     CHECK(secret.id == 0);
+    secret.id = 42;
     FORKED(memguard_secret_random(e->vault, 8, 0, &secret));
+    CHECK(secret.id == 0);
+    secret.id = 42;
     fill(source, SIZE, 1);
     FORKED(memguard_secret_copy(e->vault, source, SIZE, 0, &secret));
+    CHECK(secret.id == 0);
     CHECK(is_pattern(source, SIZE, 1));
+    secret.id = 42;
     FORKED(memguard_secret_take(e->vault, source, SIZE, 0, &secret));
     CHECK(is_zero(source, SIZE));
     CHECK(secret.id == 0);

@@ -302,6 +302,42 @@ TEST(when_guarded_pages_run_out_the_error_has_numbers_and_all_that_was_made_work
     for (int b = 0; b < BACKENDS; b++) CHECK(check_setting(full_house, 64 * KIB, backends[b]));
 }
 
+/* ---- revocation ----------------------------------------------------------------------------------------- */
+
+static void *purge_at_once(void *arg) {
+    CHECK_STATUS(memguard_vault_purge(arg, 0), MEMGUARD_ERR_REVOKED);
+    return NULL;
+}
+
+static int revoke_again_and_again(void *arg) {
+    const setting *with = arg;
+    memguard_vault *vault = NULL;
+    pthread_t thread;
+    if (!CHECK(drop_memlock(with->limit_bytes) == 0)) return 1;
+    memguard_status status = create_with(with->backend, &vault);
+    if (is_missing(with->backend, status)) return 0;
+    if (!CHECK_STATUS(status, MEMGUARD_OK)) return 1;
+    for (uint32_t i = 0; i < 60; i++) {
+        memguard_secret secret = secret_make(vault, SIZE, i % RESTS, i);
+        memguard_view view = {0};
+        if (!CHECK_STATUS(memguard_secret_acquire(secret, MEMGUARD_READ, &view), MEMGUARD_OK)) break;
+        CHECK(pthread_create(&thread, NULL, purge_at_once, vault) == 0 && pthread_join(thread, NULL) == 0);
+        CHECK(can_read(view.data) == 0);
+        CHECK_STATUS(memguard_view_release(&view), MEMGUARD_ERR_REVOKED);
+        memguard_secret next = secret_make(vault, SIZE, MEMGUARD_SEALED, i);
+        if (!CHECK(holds_pattern(next, SIZE, i))) break;
+    }
+    check_budget(vault, with->limit_bytes);
+    CHECK(status_bytes("VmLck:") <= report_of(vault).lock_in_use_bytes);
+    vault_end(vault);
+    return 0;
+}
+
+TEST(revocations_do_not_use_up_the_lockable_memory) {
+    SKIP_IF_NOTHING_LOCKS();
+    for (int b = 0; b < BACKENDS; b++) CHECK(check_setting(revoke_again_and_again, 64 * KIB, backends[b]));
+}
+
 /* ---- raising the limit ---------------------------------------------------------------------------------- */
 
 static int raises_when_told(void *arg) {
@@ -410,6 +446,7 @@ int main(void) {
     RUN(sixty_four_kib_hold_a_hundred_thousand_sealed_and_two_hundred_compact_and_four_open_secrets_for_eight_threads);
     RUN(rekeying_and_locking_fit_into_sixty_four_kib);
     RUN(when_guarded_pages_run_out_the_error_has_numbers_and_all_that_was_made_works);
+    RUN(revocations_do_not_use_up_the_lockable_memory);
     RUN(the_soft_limit_is_raised_to_the_hard_one_only_when_told);
     RUN(the_last_view_before_the_mapping_limit_is_guarded_like_the_first);
     RUN(when_the_address_space_runs_out_all_that_was_made_works);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -197,6 +198,22 @@ TEST(what_is_not_there) {
     CHECK(!result.complete && result.os_error != 0);
 }
 
+/* Zeros and other repetitions must not cost more than other memory, whatever bits of the filter they fall on. */
+TEST(repetitions_are_cheap) {
+    static uint8_t zeros[1 << 18];
+    struct needle_hit hits[NEEDLE_KINDS];
+    struct timespec begin, end;
+    memset(hits, 0, sizeof hits);
+    set_up();
+    memset(blob, 0xff, NEEDLE_FILTER_BYTES); /* the filter lets everything through */
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+    needle_search(&needles, zeros, sizeof zeros, hits);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+    CHECK(end.tv_sec - begin.tv_sec < 2 && hits[NEEDLE_SECRET].bytes == 0); /* without care: many seconds */
+    CHECK((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 < 100);
+    CHECK(found(secret, SECRET, FORM_RAW) == SECRET);
+}
+
 TEST(limits) {
     set_up();
     CHECK(!needle_add(&needles, blob, NEEDLE_KEY, secret, 7));
@@ -217,6 +234,7 @@ int main(void) {
     RUN(across_the_edge);
     RUN(memory);
     RUN(what_is_not_there);
+    RUN(repetitions_are_cheap);
     RUN(limits);
     return check_end();
 }

@@ -13,5 +13,5 @@ int main(int argc, char **argv) {
     scene s;
     scene_set(&s, argc, argv, argc > 5);
     must(memguard_secret_use(s.secret, show, &s, NULL));
-    return scene_end(&s);
+    return scene_end_at_release(&s);
 }

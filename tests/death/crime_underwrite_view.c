@@ -7,5 +7,5 @@ int main(int argc, char **argv) {
     scene_borrow(&s, MEMGUARD_WRITE);
     ptrdiff_t slack = page() - (ptrdiff_t)s.size % page();
     poke(s.view.data, s.lawful ? 0 : is_how(&s, "slack") ? -slack : -1);
-    return scene_end(&s);
+    return scene_end_at_release(&s);
 }

@@ -77,10 +77,11 @@ crimes_against_slack() { # rest size
 crimes_against_the_dead() { # rest size
     crime segv read_after_destroy "$1" secret "$2"
     crime segv read_after_destroy "$1" vault "$2"
-    crime segv read_after_destroy "$1" purge "$2"
+    crime gone read_after_destroy "$1" purge "$2"
     crime segv touch_revoked "$1" read "$2"
     crime segv touch_revoked "$1" write "$2"
-    crime gone read_after_use "$1" byte "$2"
+    # What rests MAPPED stays readable after `use`.
+    [ "$1" = mapped ] || crime gone read_after_use "$1" byte "$2"
     crime gone touch_wiped "$1" byte "$2"
 }
 

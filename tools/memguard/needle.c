@@ -1,9 +1,12 @@
 /* Needles: making the forms, and a search with a Bloom filter (two hashes of the first 8 bytes of every window) before
- * the comparison. The filter lets through about one place in a thousand, so a scan is as fast as reading. Source: B.
+ * the comparison. The filter lets through one place in 200 by chance. Source: B.
  * Bloom, "Space/time trade-offs in hash coding with allowable errors", CACM 13(7), 1970. */
+#define _GNU_SOURCE
 #include "needle.h"
 
 #include <string.h>
+
+enum { CHANCES = 64 };
 
 #define HASH_FACTOR UINT64_C(0x9E3779B97F4A7C15) /* 2^64 / golden ratio */
 
@@ -62,11 +65,13 @@ static void write_base64(uint8_t *to, const uint8_t *secret, size_t bytes, size_
 
 /* ---- the filter ---- */
 
-static uint64_t hash_at(const uint8_t *p) {
+static uint64_t word_at(const uint8_t *p) {
     uint64_t word;
     memcpy(&word, p, sizeof word);
-    return word * HASH_FACTOR;
+    return word;
 }
+
+static uint64_t hash_of(uint64_t word) { return word * HASH_FACTOR; }
 
 static unsigned first_bit_of(uint64_t hash) { return (unsigned)(hash >> 49); }
 static unsigned second_bit_of(uint64_t hash) { return (unsigned)(hash >> 34) & (NEEDLE_FILTER_BYTES * 8 - 1); }
@@ -75,7 +80,7 @@ static void filter_set(uint8_t *filter, unsigned bit) { filter[bit >> 3] |= (uin
 
 static void filter_add(uint8_t *filter, const uint8_t *text, const struct needle_piece *piece) {
     for (size_t i = 0; i + piece->window <= piece->length; i++) {
-        uint64_t hash = hash_at(text + piece->at + i);
+        uint64_t hash = hash_of(word_at(text + piece->at + i));
         filter_set(filter, first_bit_of(hash));
         filter_set(filter, second_bit_of(hash));
     }
@@ -163,9 +168,17 @@ void needle_hide(struct needles *needles, uint8_t *hidden, const uint8_t *mask) 
 
 /* ---- searching ---- */
 
+/* Words that the filter let through by chance. Memory is full of repetitions: without this a page of zeros could cost a
+ * comparison with everything at each of its bytes. */
+struct chances {
+    uint64_t known; /* bit i: word[i] holds one */
+    uint64_t word[CHANCES];
+};
+
 struct search {
     const uint8_t *filter, *filter_mask, *text, *text_mask;
     struct needle_hit *hits;
+    struct chances chances;
 };
 
 static inline bool filter_has(const struct search *search, unsigned bit) {
@@ -192,18 +205,41 @@ static void note_hit(struct needle_hit *hit, unsigned form, size_t bytes) {
     hit->form = (uint8_t)form;
 }
 
-static void compare_piece(const struct search *search, const struct needle_piece *piece, const uint8_t *area,
-                          size_t bytes) {
+/* True when there is a window of the piece here. */
+static bool compare_piece(struct search *search, const struct needle_piece *piece, const uint8_t *area, size_t bytes) {
+    bool any = false;
     for (size_t i = 0; i + piece->window <= piece->length; i++) {
         size_t length = common_length(search, (size_t)piece->at + i, (size_t)piece->length - i, area, bytes);
+        if (length < 8) continue;
+        any = true;
         if (length >= piece->window)
             note_hit(&search->hits[piece->kind], piece->form, secret_bytes(piece->form, length));
     }
+    return any;
+}
+
+static bool passes_filter(const struct search *search, uint64_t hash) {
+    return filter_has(search, first_bit_of(hash)) && filter_has(search, second_bit_of(hash));
+}
+
+/* The filter lets the word at `area` through: is it more than chance? */
+static void look_closely(struct search *search, const struct needles *needles, uint64_t hash, const uint8_t *area,
+                         size_t bytes) {
+    struct chances *chances = &search->chances;
+    uint64_t word = word_at(area);
+    unsigned slot = (unsigned)(hash >> 20) % CHANCES;
+    if ((chances->known >> slot & 1) != 0 && chances->word[slot] == word) return;
+    bool any = false;
+    for (size_t i = 0; i < needles->pieces; i++)
+        any |= compare_piece(search, &needles->piece[i], area, bytes);
+    if (any) return;
+    chances->known |= UINT64_C(1) << slot;
+    chances->word[slot] = word;
 }
 
 void needle_search(const struct needles *needles, const uint8_t *area, size_t bytes, struct needle_hit *hits) {
     const uint8_t *mask = needles->mask != NULL ? needles->mask : no_mask;
-    const struct search search = {
+    struct search search = {
         .filter = needles->blob,
         .filter_mask = mask,
         .text = needles->blob + NEEDLE_FILTER_BYTES,
@@ -211,9 +247,8 @@ void needle_search(const struct needles *needles, const uint8_t *area, size_t by
         .hits = hits,
     };
     for (size_t i = 0; i + 8 <= bytes; i++) {
-        uint64_t hash = hash_at(area + i);
-        if (!filter_has(&search, first_bit_of(hash)) || !filter_has(&search, second_bit_of(hash))) continue;
-        for (size_t k = 0; k < needles->pieces; k++)
-            compare_piece(&search, &needles->piece[k], area + i, bytes - i);
+        uint64_t hash = hash_of(word_at(area + i));
+        if (passes_filter(&search, hash)) look_closely(&search, needles, hash, area + i, bytes - i);
     }
+    explicit_bzero(&search, sizeof search); /* a word may hold 7 bytes of a secret */
 }

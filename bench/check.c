@@ -1,0 +1,27 @@
+/* What every operation checks its calls with: the first one that fails ends the program. */
+#include "bench.h"
+
+#include <stdlib.h>
+
+void bench_fail(const char *what) {
+    fprintf(stderr, "memguard-bench: failed: %s\n", what);
+    exit(1);
+}
+
+static _Noreturn void explain(memguard_status status, const char *what) {
+    memguard_error error = MEMGUARD_ERROR_INIT;
+    const memguard_status told = memguard_last_error(&error);
+    fprintf(stderr, "memguard-bench: %s: %s: %s\n", what, memguard_status_name(status),
+            told == MEMGUARD_OK ? error.text : memguard_status_text(status));
+    exit(1);
+}
+
+void bench_must(memguard_status status, const char *what) {
+    if (status != MEMGUARD_OK) explain(status, what);
+}
+
+void bench_fill(void *to, size_t bytes) {
+    unsigned char *at = to;
+    for (size_t i = 0; i < bytes; i++)
+        at[i] = (unsigned char)(i * 31 + (i >> 8) + 7);
+}
