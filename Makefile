@@ -24,10 +24,10 @@ test-long: ## the same and the tests that take hours
 	@scripts/setup test
 	@scripts/test long
 
-bench: ## how fast it is, next to others
+bench: ## how fast it is, next to others (BENCH_FLAGS=--quick)
 	@scripts/setup bench
 	@scripts/build bench
-	@build/bench/memguard-bench
+	@build/bench/memguard-bench --json build/bench/results.jsonl $(BENCH_FLAGS)
 
 lint: ## clang-tidy over library and command
 	@scripts/setup test

@@ -84,15 +84,17 @@ void bench_ours_stop(void);
 void bench_ours_report(memguard_report *report);
 void bench_run_use(size_t n, void *arg);
 void bench_run_copy_closed(size_t n, void *arg);
-extern struct bench_secret bench_sealed_small, bench_sealed_other, bench_sealed_again;
+extern struct bench_secret bench_sealed_small;
 
-extern const struct bench_op bench_use_small, bench_use_medium, bench_use_large, bench_use_strict, bench_use_first;
+extern const struct bench_op bench_use_small, bench_use_other, bench_use_again, bench_use_medium, bench_use_large,
+    bench_use_strict, bench_use_first;
 extern const struct bench_op bench_take_small, bench_take_medium, bench_take_large, bench_take_destroy;
 extern const struct bench_op bench_read_sealed, bench_read_closed, bench_read_mapped, bench_read_compact,
     bench_write_closed;
 extern const struct bench_op bench_create_closed, bench_copy_closed, bench_touch_closed;
 extern const struct bench_op bench_create_compact, bench_copy_compact, bench_create_mapped, bench_vault;
-extern const struct bench_op bench_use_two, bench_use_two_same, bench_use_busy, bench_copy_closed_busy;
+extern const struct bench_op bench_use_two, bench_use_two_same, bench_open_two;
+extern const struct bench_op bench_use_busy, bench_copy_closed_busy;
 
 /* ---- peers.c; those marked with ? only where the library was found, else without `run` ---- */
 
@@ -100,7 +102,7 @@ void bench_peers_start(void);
 void bench_run_sodium_malloc(size_t n, void *arg);
 void bench_run_flip(size_t n, void *arg);
 
-extern const struct bench_op bench_open_small, bench_open_medium, bench_open_large;
+extern const struct bench_op bench_open_small, bench_open_other, bench_open_medium, bench_open_large;
 extern const struct bench_op bench_seal_small, bench_seal_medium, bench_seal_large, bench_seal_by_hand;
 extern const struct bench_op bench_sodium_malloc, bench_flip, bench_sodium_malloc_busy, bench_flip_busy;
 extern const struct bench_op bench_gcrypt /* ? */, bench_openssl /* ? */;

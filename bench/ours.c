@@ -10,8 +10,9 @@ static memguard_vault *vault, *strict;
 static unsigned char *contents, *sources; /* LARGE bytes; TAKEN_BYTES bytes, as much as is taken in a batch */
 static memguard_secret taken[MOST_TAKEN];
 
-struct bench_secret bench_sealed_small, bench_sealed_other, bench_sealed_again;
-static struct bench_secret sealed_medium, sealed_large, sealed_strict, closed, mapped, compact;
+struct bench_secret bench_sealed_small;
+static struct bench_secret sealed_other, sealed_again, sealed_medium, sealed_large, sealed_strict, closed, mapped,
+    compact;
 
 static struct bench_secret make(memguard_vault *where, size_t bytes, uint32_t rest) {
     struct bench_secret made = {.expected = bench_fingerprint(contents, bytes)};
@@ -21,8 +22,8 @@ static struct bench_secret make(memguard_vault *where, size_t bytes, uint32_t re
 
 static void make_secrets(void) {
     bench_sealed_small = make(vault, SMALL, MEMGUARD_SEALED);
-    bench_sealed_other = make(vault, SMALL, MEMGUARD_SEALED);
-    bench_sealed_again = bench_sealed_small;
+    sealed_other = make(vault, SMALL, MEMGUARD_SEALED);
+    sealed_again = bench_sealed_small;
     sealed_medium = make(vault, MEDIUM, MEMGUARD_SEALED);
     sealed_large = make(vault, LARGE, MEMGUARD_SEALED);
     sealed_strict = make(strict, SMALL, MEMGUARD_SEALED);
@@ -85,6 +86,8 @@ static void let_lease_end(size_t n, void *arg) {
 }
 
 const struct bench_op bench_use_small = {.name = "use", .run = bench_run_use, .arg = &bench_sealed_small};
+const struct bench_op bench_use_other = {.name = "use", .run = bench_run_use, .arg = &sealed_other};
+const struct bench_op bench_use_again = {.name = "use", .run = bench_run_use, .arg = &sealed_again};
 const struct bench_op bench_use_medium = {.name = "use", .run = bench_run_use, .arg = &sealed_medium};
 const struct bench_op bench_use_large = {.name = "use", .run = bench_run_use, .arg = &sealed_large};
 const struct bench_op bench_use_strict = {.name = "use", .run = bench_run_use, .arg = &sealed_strict};

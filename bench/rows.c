@@ -21,7 +21,7 @@ const struct bench_row bench_rows[] = {
     {"read_sealed", "READ acquire + release", &bench_read_sealed, &bench_sodium_malloc, 0, 0},
 
     HEADING("closed secrets"),
-    {"create_closed", "(a) create + destroy: no page opened", &bench_create_closed, &bench_sodium_malloc, 1.0 / 6, 0},
+    {"create_closed", "(a) create + destroy: never opened", &bench_create_closed, &bench_sodium_malloc, 1.0 / 6, 0},
     {"copy_closed", "(b) copy + destroy: bytes written", &bench_copy_closed, &bench_sodium_malloc, 1.0 / 6, 0},
     {"touch_closed", "(c) create + WRITE view + destroy", &bench_touch_closed, &bench_sodium_malloc, 1.0 / 6, 0},
     {"create_closed_flip", "(a) again", &bench_create_closed, &bench_flip, 0, 0},
@@ -45,6 +45,7 @@ const struct bench_row bench_rows[] = {
     HEADING("two threads (0.50: twice the work in the same time)"),
     {"use_two", "use by 2 threads, a secret each", &bench_use_two, &bench_use_small, 0, THREADS_BATCH_US},
     {"use_two_same", "use by 2 threads, the same secret", &bench_use_two_same, &bench_use_small, 0, THREADS_BATCH_US},
+    {"open_two", "secretbox_open_easy by 2 threads", &bench_open_two, &bench_open_small, 0, THREADS_BATCH_US},
     {"use_busy", "use beside a busy thread", &bench_use_busy, &bench_use_small, 0, 0},
     {"copy_closed_busy", "CLOSED (b) beside a busy thread", &bench_copy_closed_busy, &bench_sodium_malloc_busy, 0, 0},
     {"copy_closed_busy_flip", "CLOSED (b) beside a busy thread", &bench_copy_closed_busy, &bench_flip_busy, 0, 0},

@@ -62,30 +62,29 @@ const struct bench_op bench_copy_closed_busy = {
 
 enum { TWO_LEAST = 8000 };
 
-struct half {
-    struct bench_secret *secret;
-    size_t n;
+struct two {
+    const struct bench_op *here, *there;
 };
-static struct half half;
+static size_t half;
 
 static void *do_half(void *arg) {
-    const struct half *mine = arg;
+    const struct two *two = arg;
     atomic_store(&ready, 1);
     wait_for(&go);
-    bench_run_use(mine->n, mine->secret);
+    two->there->run(half, two->there->arg);
     atomic_store(&done, 1);
     return NULL;
 }
 
 static void two_before(size_t n, void *arg) {
-    half = (struct half){arg, n / 2};
-    start_thread(do_half, &half);
+    half = n / 2;
+    start_thread(do_half, arg);
 }
 
 static void two_run(size_t n, void *arg) {
-    (void)arg;
+    const struct two *two = arg;
     atomic_store(&go, 1);
-    bench_run_use(n - n / 2, &bench_sealed_small);
+    two->here->run(n - n / 2, two->here->arg);
     wait_for(&done);
 }
 
@@ -95,15 +94,13 @@ static void two_after(size_t n, void *arg) {
     join_thread();
 }
 
-const struct bench_op bench_use_two = {.name = "use, 2 threads",
-                                       .run = two_run,
-                                       .before = two_before,
-                                       .after = two_after,
-                                       .arg = &bench_sealed_other,
-                                       .least = TWO_LEAST};
-const struct bench_op bench_use_two_same = {.name = "use, 2 threads",
-                                            .run = two_run,
-                                            .before = two_before,
-                                            .after = two_after,
-                                            .arg = &bench_sealed_again,
-                                            .least = TWO_LEAST};
+static struct two each_its_own = {&bench_use_small, &bench_use_other};
+static struct two the_same = {&bench_use_small, &bench_use_again};
+static struct two bare = {&bench_open_small, &bench_open_other};
+
+#define TWO(title, pair)                                                                                               \
+    { .name = title, .run = two_run, .before = two_before, .after = two_after, .arg = &(pair), .least = TWO_LEAST }
+
+const struct bench_op bench_use_two = TWO("use, 2 threads", each_its_own);
+const struct bench_op bench_use_two_same = TWO("use, 2 threads", the_same);
+const struct bench_op bench_open_two = TWO("secretbox_open_easy, 2 threads", bare);

@@ -368,6 +368,7 @@ static memguard_status release_write(struct mg__vault *vault, struct mg__entry *
     const enum mg__unpin left = mg__entry_unseize(entry);
     mg__secret_after(entry, left);
     if (over && left == MG_UNPINNED) mg__limits_expire(id);
+    if (left == MG_LAST_OF_DYING) status = MEMGUARD_OK; /* destroyed or purged meanwhile: there was nothing to keep */
     return whole ? status : mg__fail_plain(MEMGUARD_ERR_REVOKED);
 }
 

@@ -180,13 +180,20 @@ static memguard_status no_key(struct mg__coffer *coffer) {
     return mg__fail(MEMGUARD_ERR_STATE, 0, "the vault has no key: it is being purged, or its last purge could not draw a new key");
 }
 
+/* Without randomness the prefix grows older than it should: nonces stay unique by index and version; only a clone of the whole machine
+ * could repeat them. */
+static void freshen_if_possible(void) {
+    const memguard_status status = mg__prefix_freshen(mg__sys_now_ns());
+    (void)status;
+}
+
 /* Called with the mutex held. */
 static memguard_status start_lease(struct mg__coffer *coffer) {
     struct start_work work = {.coffer = coffer};
     const uint64_t now = mg__sys_now_ns();
     if (atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed) != 0) return MEMGUARD_OK;
-    memguard_status status = mg__prefix_freshen(now);
-    if (status != MEMGUARD_OK) return status;
+    memguard_status status = MEMGUARD_OK;
+    freshen_if_possible();
     work.number = mg__prefix_current(work.prefix);
     status = on_bench(coffer, body_start_lease, &work, MG_BENCH_DEEP);
     if (status != MEMGUARD_OK) return status;
@@ -255,20 +262,22 @@ static enum answer body_derive_leased(struct mg__coffer *coffer, uint64_t sequen
     return ANSWER_OK;
 }
 
-/* The subkey of *prefix; of the sealing one, which is then told, when *prefix is 0. */
-static enum answer body_leased_subkey(struct mg__coffer *coffer, uint32_t *prefix, unsigned char subkey[MG_KEY_BYTES]) {
+/* The subkey of *prefix; for sealing: of the one in use, if that is not earlier, which is then told. */
+static enum answer body_leased_subkey(struct mg__coffer *coffer, bool seals, uint32_t *prefix,
+                                      unsigned char subkey[MG_KEY_BYTES]) {
     const uint64_t sequence = atomic_load_explicit(&coffer->sequence, memory_order_acquire);
     const uint32_t sealing = atomic_load_explicit(&coffer->lease_prefixes[1], memory_order_acquire);
     if (MG_UNLIKELY((sequence & 1) != 0 || sealing == 0)) return ANSWER_NO_LEASE;
-    if (*prefix == 0) *prefix = sealing;
+    if (seals && *prefix < sealing) *prefix = sealing;
     const size_t k = leased_slot(coffer, *prefix);
     if (MG_UNLIKELY(k == 0)) return body_derive_leased(coffer, sequence, *prefix, subkey);
     return body_leased_key(coffer, k, sequence, subkey) ? ANSWER_OK : ANSWER_NO_LEASE;
 }
 
-static enum answer body_strict_subkey(struct mg__coffer *coffer, uint32_t *prefix, unsigned char subkey[MG_KEY_BYTES]) {
+static enum answer body_strict_subkey(struct mg__coffer *coffer, bool seals, uint32_t *prefix,
+                                      unsigned char subkey[MG_KEY_BYTES]) {
     unsigned char key[MG_KEY_BYTES], bytes[MG_PREFIX_BYTES];
-    if (*prefix == 0)
+    if (seals)
         *prefix = mg__prefix_current(bytes);
     else
         mg__prefix_bytes(*prefix, bytes);
@@ -299,8 +308,8 @@ static void write_tail(unsigned char tail[MG_TAIL_BYTES], const struct mg__place
 static void body_work(void *arg) {
     struct work *work = arg;
     unsigned char subkey[MG_KEY_BYTES], tail[MG_TAIL_BYTES];
-    work->answer = work->strict ? body_strict_subkey(work->coffer, &work->place.prefix, subkey)
-                                : body_leased_subkey(work->coffer, &work->place.prefix, subkey);
+    work->answer = work->strict ? body_strict_subkey(work->coffer, work->seals, &work->place.prefix, subkey)
+                                : body_leased_subkey(work->coffer, work->seals, &work->place.prefix, subkey);
     if (MG_UNLIKELY(work->answer != ANSWER_OK)) return;
     write_tail(tail, &work->place);
     if (work->seals)
@@ -319,13 +328,18 @@ static memguard_status run(struct work *work) {
     memguard_status status = MEMGUARD_OK;
     const uint32_t prefix = work->place.prefix;
     work->strict = atomic_load_explicit(&coffer->policy.strict, memory_order_relaxed);
-    if (MG_UNLIKELY(work->strict && work->seals)) status = mg__prefix_freshen(mg__sys_now_ns());
-    const size_t depth = work->strict || work->bytes > 64 ? MG_BENCH_DEEP : MG_BENCH_SHALLOW;
+    if (MG_UNLIKELY(work->strict && work->seals)) freshen_if_possible();
     while (status == MEMGUARD_OK) {
+        const size_t depth = work->strict || work->bytes > 64 ? MG_BENCH_DEEP : MG_BENCH_SHALLOW;
         work->place.prefix = prefix;
         status = on_bench(coffer, body_work, work, depth);
         if (MG_LIKELY(status != MEMGUARD_OK || work->answer != ANSWER_NO_LEASE)) break;
         status = ensure_lease(coffer);
+        if (status == MEMGUARD_ERR_RANDOM) {
+            /* No masks, no lease: this once as under STRICT, so that bytes which were changed can be sealed all the same. */
+            work->strict = true;
+            status = MEMGUARD_OK;
+        }
     }
     return status != MEMGUARD_OK ? status : finish(coffer, work->answer);
 }
@@ -333,7 +347,6 @@ static memguard_status run(struct work *work) {
 memguard_status mg__coffer_seal(struct mg__coffer *coffer, struct mg__place *place, unsigned char *sealed,
                                 const unsigned char *plain, size_t bytes) {
     struct work work = {coffer, *place, sealed, plain, bytes, true, false, ANSWER_OK};
-    work.place.prefix = 0;
     const memguard_status status = run(&work);
     if (MG_LIKELY(status == MEMGUARD_OK)) place->prefix = work.place.prefix;
     return status;
@@ -412,7 +425,6 @@ static memguard_status fill(struct mg__coffer *coffer) {
     }
     if (status != MEMGUARD_OK) {
         if (coffer->page != NULL) drop_prekey(coffer, 0);
-        drop_page(coffer);
         return status;
     }
     atomic_store(&coffer->current, 0);
@@ -442,8 +454,14 @@ static void drop_shares(struct mg__coffer *coffer, enum mg__coffer_state next) {
 void mg__coffer_forget(struct mg__coffer *coffer) {
     mg__mutex_lock(&coffer->mutex);
     drop_shares(coffer, MG_COFFER_GONE);
-    drop_page(coffer);
     mg__wipe(coffer->wrapped, sizeof coffer->wrapped);
+    mg__mutex_unlock(&coffer->mutex);
+}
+
+void mg__coffer_close(struct mg__coffer *coffer) {
+    mg__coffer_forget(coffer);
+    mg__mutex_lock(&coffer->mutex);
+    drop_page(coffer);
     mg__mutex_unlock(&coffer->mutex);
 }
 
@@ -493,13 +511,19 @@ memguard_status mg__coffer_rekey(struct mg__coffer *coffer) {
     return status;
 }
 
-static uint64_t tend(struct mg__coffer *coffer, uint64_t now_ns, bool force, bool may_rekey) {
-    uint64_t end = atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed);
-    if (end != 0 && (force || now_ns >= end)) {
-        end_lease(coffer, now_ns);
-        end = 0;
-    }
-    uint64_t due = end == 0 ? UINT64_MAX : end;
+/* Ends the lease if it is over; gives when to look again. After a lease another one is likely: looking again at the earliest time at
+ * which that one could end saves its user the call that wakes us. */
+static uint64_t tend_lease(struct mg__coffer *coffer, uint64_t now_ns) {
+    const uint64_t end = atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed);
+    if (end != 0 && now_ns < end) return end;
+    if (end != 0) end_lease(coffer, now_ns);
+    if (coffer->leases == coffer->seen_leases) return UINT64_MAX;
+    coffer->seen_leases = coffer->leases;
+    return now_ns + coffer->policy.lease_ns;
+}
+
+static uint64_t tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_rekey) {
+    const uint64_t due = tend_lease(coffer, now_ns);
     if (!may_rekey || atomic_load(&coffer->state) != MG_COFFER_SPLIT) return due;
     if (now_ns >= coffer->next_rekey_ns) {
         if (rekey(coffer) != MEMGUARD_OK) coffer->rekey_failures++;
@@ -508,9 +532,9 @@ static uint64_t tend(struct mg__coffer *coffer, uint64_t now_ns, bool force, boo
     return due < coffer->next_rekey_ns ? due : coffer->next_rekey_ns;
 }
 
-uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool force, bool may_rekey) {
+uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_rekey) {
     mg__mutex_lock(&coffer->mutex);
-    const uint64_t due = tend(coffer, now_ns, force, may_rekey);
+    const uint64_t due = tend(coffer, now_ns, may_rekey);
     mg__mutex_unlock(&coffer->mutex);
     return due;
 }

@@ -40,26 +40,27 @@ struct mg__coffer {
     uint64_t next_rekey_ns;
     unsigned char wrapped[MG_WRAP_BYTES];
     /* figures, under the mutex */
-    _Atomic uint64_t leases;
-    uint64_t leased_ns, longest_lease_ns, rekeys, rekey_failures;
+    uint64_t leases, seen_leases, leased_ns, longest_lease_ns, rekeys, rekey_failures;
 };
 
 /* GONE -> SPLIT under a fresh key. LOCK_LIMIT, RANDOM: still GONE. */
 MG_MUST_USE memguard_status mg__coffer_fill(struct mg__coffer *coffer);
-/* -> GONE: everything wiped; waits for bench calls that read the shares. */
+/* -> GONE: everything wiped; waits for bench calls that read the shares. The wiped page stays: an operation that has not heard of it
+ * yet may look at the lease, and finds none. */
 void mg__coffer_forget(struct mg__coffer *coffer);
+/* The same, and the page goes back, too; when no operation can be under way any more. */
+void mg__coffer_close(struct mg__coffer *coffer);
 MG_MUST_USE memguard_status mg__coffer_wrap(struct mg__coffer *coffer, const unsigned char *kek);
 MG_MUST_USE memguard_status mg__coffer_unwrap(struct mg__coffer *coffer, const unsigned char *kek);
 
-/* Ends the lease if it is over (force: in any case); re-keys if due and wanted. Gives the time of the next duty, UINT64_MAX for
- * none. */
-uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool force, bool rekey);
+/* Ends the lease if it is over; re-keys if due and wanted. Gives the time of the next duty, UINT64_MAX for none. */
+uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_rekey);
 MG_MUST_USE memguard_status mg__coffer_rekey(struct mg__coffer *coffer);
 
 /* Where a record lies: its nonce. */
 struct mg__place {
     uint32_t index, version;
-    uint32_t prefix; /* seal: set by the coffer; unseal: given */
+    uint32_t prefix; /* unseal: given. seal: the earliest that may be used; then the one that was */
 };
 
 /* Both run on a bench. STATE: no key. AUTH (unseal): nothing written. RANDOM, LOCK_LIMIT from starting a lease. */

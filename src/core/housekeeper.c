@@ -20,12 +20,7 @@ static uint64_t tend_limits(struct mg__vault *vault, uint64_t now_ns) {
 
 uint64_t mg__housekeeper_tend(struct mg__vault *vault, uint64_t now_ns) {
     const bool may_rekey = atomic_load(&vault->furnished) != 0;
-    uint64_t due = mg__coffer_tend(&vault->coffer, now_ns, false, may_rekey);
-    const uint64_t leases = atomic_load(&vault->coffer.leases);
-    if (leases != atomic_exchange(&vault->seen_leases, leases)) {
-        const uint64_t next_lease_may_end = now_ns + vault->coffer.policy.lease_ns;
-        if (next_lease_may_end < due) due = next_lease_may_end;
-    }
+    const uint64_t due = mg__coffer_tend(&vault->coffer, now_ns, may_rekey);
     const uint64_t limits_due = tend_limits(vault, now_ns);
     return limits_due < due ? limits_due : due;
 }

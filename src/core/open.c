@@ -44,11 +44,15 @@ static struct mg__place place_of(const struct mg__entry *entry) {
 
 /* ---- sealed bodies ---- */
 
-/* The next version of this index; when the count is used up a fresh prefix starts it anew. */
+/* The next version of this index, under no earlier prefix than before; when the count is used up a fresh prefix starts it anew. */
 static memguard_status next_place(const struct mg__entry *entry, struct mg__place *place) {
+    unsigned char prefix[MG_PREFIX_BYTES];
     *place = place_of(entry);
     place->version++;
-    return MG_UNLIKELY(place->version == 0) ? mg__prefix_redraw() : MEMGUARD_OK;
+    if (MG_LIKELY(place->version != 0)) return MEMGUARD_OK;
+    const memguard_status status = mg__prefix_redraw();
+    place->prefix = mg__prefix_current(prefix);
+    return status;
 }
 
 static memguard_status seal_into(struct mg__vault *vault, struct mg__entry *entry, unsigned char *sealed,
@@ -87,18 +91,32 @@ static memguard_status open_sealed(struct mg__vault *vault, struct mg__entry *en
     return MEMGUARD_OK;
 }
 
+/* The changed bytes could not be sealed: they stay where they are, and the secret rests CLOSED. (After a purge took the key the secret is
+ * dying, and this is only how it waits for its end.) */
+static memguard_status keep_closed(struct mg__entry *entry, memguard_status why) {
+    struct mg__region *region = entry->open.region;
+    free(entry->body.sealed);
+    entry->body.region = region;
+    entry->open.region = NULL;
+    atomic_store_explicit(&entry->rest, MEMGUARD_CLOSED, memory_order_relaxed);
+    const memguard_status closed = mg__region_protect(region, MG_ACCESS_NONE);
+    return closed != MEMGUARD_OK ? closed : why;
+}
+
 static memguard_status close_sealed(struct mg__vault *vault, struct mg__entry *entry, bool changed) {
     struct mg__region *region = entry->open.region;
     const size_t bytes = size_of(entry);
-    const bool intact = mg__region_intact(region, bytes);
-    if (changed && intact &&
-        seal_into(vault, entry, entry->body.sealed, mg__region_data(region, bytes), bytes) != MEMGUARD_OK) {
-        /* Only a purge takes the key while a borrow lasts; its secrets are dying. The old bytes must not come back. */
-        mg__wipe(entry->body.sealed, bytes + MG_TAG_BYTES);
+    if (!mg__region_intact(region, bytes)) {
+        mg__region_give(region, region->bytes);
+        mg__corrupted(vault, bytes);
+    }
+    if (changed) {
+        const memguard_status status =
+            seal_into(vault, entry, entry->body.sealed, mg__region_data(region, bytes), bytes);
+        if (MG_UNLIKELY(status != MEMGUARD_OK)) return keep_closed(entry, status);
     }
     entry->open.region = NULL;
-    mg__region_give(region, intact ? bytes : region->bytes);
-    if (!intact) mg__corrupted(vault, bytes);
+    mg__region_give(region, bytes);
     return MEMGUARD_OK;
 }
 

@@ -70,6 +70,7 @@ static void begin_stand_in(struct mg__entry *temporary, const struct mg__entry *
                           atomic_load_explicit(&entry->flags, memory_order_relaxed) & (MG_ENTRY_FROZEN | MG_ENTRY_WRITABLE),
                           memory_order_relaxed);
     temporary->version = entry->version;
+    temporary->prefix = entry->prefix;
 }
 
 static void adopt(struct mg__entry *entry, const struct mg__entry *temporary) {

@@ -220,12 +220,10 @@ static void apply_options(struct mg__vault *vault, const memguard_options *optio
 }
 
 static void reset_figures(struct mg__vault *vault) {
-    atomic_store(&vault->coffer.leases, 0);
-    vault->coffer.leased_ns = vault->coffer.longest_lease_ns = 0;
+    vault->coffer.leases = vault->coffer.seen_leases = vault->coffer.leased_ns = vault->coffer.longest_lease_ns = 0;
     vault->coffer.rekeys = vault->coffer.rekey_failures = 0;
     atomic_store(&vault->furnished, 0);
     atomic_store(&vault->next_sweep_ms, UINT64_MAX);
-    atomic_store(&vault->seen_leases, 0);
     atomic_store(&vault->deferred_to, 0);
     atomic_store(&vault->purges, 0);
     atomic_store(&vault->revoked, 0);
@@ -255,17 +253,16 @@ static memguard_status furnish(struct mg__vault *vault, const memguard_options *
     mg__mutex_unlock(&vault->coffer.mutex);
     status = check_required(vault, options->require);
     if (status == MEMGUARD_OK) status = mg__coffer_fill(&vault->coffer);
-    if (status != MEMGUARD_OK) return status;
-    status = make_benches(vault);
+    if (status == MEMGUARD_OK) status = make_benches(vault);
     if (status == MEMGUARD_OK) status = mg__compact_create(vault->kind, &vault->arena);
-    if (status != MEMGUARD_OK) mg__coffer_forget(&vault->coffer);
+    if (status != MEMGUARD_OK) mg__coffer_close(&vault->coffer);
     return status;
 }
 
 static bool wants_thread(const struct mg__vault *vault) { return (vault->flags & MEMGUARD_NO_THREAD) == 0; }
 
 static void unfurnish(struct mg__vault *vault) {
-    mg__coffer_forget(&vault->coffer);
+    mg__coffer_close(&vault->coffer);
     mg__compact_destroy(vault->arena);
     vault->arena = NULL;
 }
@@ -344,6 +341,7 @@ memguard_status memguard_vault_destroy(memguard_vault **token) {
     if (*token == NULL) return MEMGUARD_OK;
     memguard_status status = mg__vault_enter(*token, &vault);
     if (status != MEMGUARD_OK) return status;
+    const bool had_thread = wants_thread(vault);
     status = close_gate(vault, &before);
     if (status == MEMGUARD_OK) {
         /* Nothing is in the host's hands and the gate is closed: nothing can be revoked here. */
@@ -352,9 +350,8 @@ memguard_status memguard_vault_destroy(memguard_vault **token) {
         atomic_fetch_add(&vault->generation, 1); /* last: from here on the struct may be made anew */
         *token = NULL;
     }
-    const bool last_user = status == MEMGUARD_OK && wants_thread(vault);
     mg__vault_leave(vault);
-    if (!last_user) return status;
+    if (status != MEMGUARD_OK || !had_thread) return status;
     mg__mutex_lock(&registry);
     if (--alive == 0) mg__housekeeper_stop();
     mg__mutex_unlock(&registry);
@@ -363,15 +360,26 @@ memguard_status memguard_vault_destroy(memguard_vault **token) {
 
 /* ---- lock and unlock ---- */
 
+/* Waits for those who knock at the closed gate, and are pinned while they do. false: no secret of the vault. */
+static bool seize_for_sealing(const struct mg__vault *vault, struct mg__entry *entry) {
+    unsigned step = 0;
+    for (;; mg__sys_backoff(&step)) {
+        const uint64_t word = atomic_load(&entry->word);
+        if (atomic_load(&entry->vault) != vault->index + 1 || (word & MG_WORD_L) == 0) return false;
+        if (!mg__entry_seize_idle(entry, word, 0)) continue;
+        if (atomic_load(&entry->vault) == vault->index + 1) return true;
+        mg__secret_after(entry, mg__entry_unseize(entry));
+    }
+}
+
 /* Seals what rests open. Called with the gate closed and nothing borrowed. */
 static memguard_status seal_everything(struct mg__vault *vault) {
     const uint32_t count = mg__table_count();
     memguard_status status = MEMGUARD_OK;
     for (uint32_t i = 0; status == MEMGUARD_OK && i < count; i++) {
         struct mg__entry *entry = mg__entry_by_index(i);
-        if (atomic_load(&entry->vault) != vault->index + 1) continue;
-        if (!mg__entry_seize_idle(entry, atomic_load(&entry->word), 0)) continue;
-        if (atomic_load(&entry->vault) == vault->index + 1) status = mg__secret_change_rest(vault, entry, MEMGUARD_SEALED);
+        if (!seize_for_sealing(vault, entry)) continue;
+        status = mg__secret_change_rest(vault, entry, MEMGUARD_SEALED);
         mg__secret_after(entry, mg__entry_unseize(entry));
     }
     return status;

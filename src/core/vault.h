@@ -26,7 +26,6 @@ struct mg__vault {
     struct mg__compact_arena *arena;
     _Atomic uint32_t furnished;     /* has had a secret: re-key */
     _Atomic uint64_t next_sweep_ms; /* when to look for expired secrets, boot-time clock; UINT64_MAX: none has limits */
-    _Atomic uint64_t seen_leases;   /* by the housekeeper */
     _Atomic uint32_t deferred_to;   /* number of the thread whose last release completes a purge; 0: none */
     uint32_t deferred_wait_ms;
     uint64_t made_ns;

@@ -370,6 +370,18 @@ TEST(uses_nest_and_outer_bytes_stay) {
     vault_end(vault);
 }
 
+TEST(the_result_of_use_is_untouched_when_its_function_did_not_run) {
+    memguard_vault *vault = vault_make();
+    memguard_secret secret = secret_make(vault, SIZE, 0, SEED), none = {0};
+    memguard_view view = borrow(secret, MEMGUARD_WRITE);
+    int result = 31;
+    CHECK_STATUS(memguard_secret_use(secret, show_nothing, NULL, &result), MEMGUARD_ERR_BUSY);
+    CHECK_STATUS(memguard_secret_use(none, show_nothing, NULL, &result), MEMGUARD_ERR_STALE);
+    CHECK(result == 31);
+    give_back(&view);
+    vault_end(vault);
+}
+
 static int show_minus(const void *bytes, size_t size, void *arg) {
     (void)bytes, (void)size, (void)arg;
     return -123;
@@ -740,6 +752,7 @@ int main(void) {
     RUN(use_is_a_read_borrow_while_its_function_runs);
     RUN(destroy_inside_use_takes_effect_when_the_function_returns);
     RUN(uses_nest_and_outer_bytes_stay);
+    RUN(the_result_of_use_is_untouched_when_its_function_did_not_run);
     RUN(the_function_of_use_has_its_result_returned);
     RUN(releasing_a_zero_view_is_ok);
     RUN(a_second_release_through_a_copy_is_stale);

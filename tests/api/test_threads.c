@@ -199,7 +199,7 @@ static size_t draw_cells(stresser *me) { return 1 + draw(&me->random, draw(&me->
 
 /* What a borrow, a maker and a change may meet when purges, locks, limits and others run beside it. */
 #define MEETS_BORROW (ANY_OF(OK) | ANY_OF(ERR_STALE) | ANY_OF(ERR_BUSY) | ANY_OF(ERR_LOCKED) | ANY_OF(ERR_EXPIRED))
-#define MEETS_MAKER (ANY_OF(OK) | ANY_OF(ERR_STALE) | ANY_OF(ERR_LOCKED) | ANY_OF(ERR_STATE))
+#define MEETS_MAKER (ANY_OF(OK) | ANY_OF(ERR_STALE) | ANY_OF(ERR_LOCKED) | ANY_OF(ERR_BUSY) | ANY_OF(ERR_STATE))
 #define MEETS_CHANGE (MEETS_BORROW | ANY_OF(ERR_FROZEN))
 
 static int show_cells(const void *bytes, size_t size, void *arg) {

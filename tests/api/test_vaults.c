@@ -606,6 +606,52 @@ TEST(a_purge_waits_for_the_views_of_other_threads) {
     vault_end(vault);
 }
 
+/* Calls by the holder of a view, while a purge waits for that view: one that does not return before the purge gives up
+ * has waited for another caller. */
+static memguard_status call_as_holder(int which, memguard_vault *vault) {
+    memguard_vault *copy = vault;
+    memguard_secret secret = {0};
+    memguard_scope scope = {0};
+    switch (which) {
+    case 0: ignore(report_of(vault).age_ns == 0); return MEMGUARD_OK;
+    case 1: return memguard_vault_tick(vault, NULL);
+    case 2: return memguard_vault_lock(vault, right_kek);
+    case 3: return memguard_vault_unlock(vault, right_kek);
+    case 4: return memguard_vault_destroy(&copy);
+    case 5: return memguard_vault_prepare(vault, 4096, 1);
+    case 6: return memguard_secret_create(vault, 8, 0, &secret);
+    case 7: return memguard_scope_create(vault, &scope);
+    case 8: return memguard_purge_all(0);
+    default: return memguard_vault_purge(vault, 0);
+    }
+}
+
+enum { HOLDER_CALLS = 10, PATIENCE_MS = 2000 };
+static void call_while_purged(int which) {
+    memguard_vault *vault = vault_make();
+    memguard_secret secret = secret_make(vault, SIZE, MEMGUARD_CLOSED, 1), other = secret_make(vault, SIZE, 0, 2);
+    memguard_view view = borrow(secret, MEMGUARD_READ);
+    purger p = {vault, PATIENCE_MS, -1, 0};
+    pthread_t thread = purge_start(&p);
+    CHECK(wait_until_stale(other));
+    uint64_t start = now_ms();
+    memguard_status status = call_as_holder(which, vault);
+    int waited = now_ms() - start >= PATIENCE_MS / 2;
+    if (!CHECK(waited == 0)) printf("that was call %d: %s\n", which, memguard_status_name(status));
+    if (which >= 8) CHECK_STATUS(status, MEMGUARD_OK); /* put off until the release */
+    if (which == 4) CHECK_STATUS(status, MEMGUARD_ERR_BUSY);
+    CHECK(waited || is_pattern(view.data, SIZE, 1));
+    CHECK_STATUS(memguard_view_release(&view), waited ? MEMGUARD_ERR_REVOKED : MEMGUARD_OK);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_STATUS(p.status, waited ? MEMGUARD_ERR_REVOKED : MEMGUARD_OK);
+    CHECK(holds_pattern(secret_make(vault, SIZE, 0, 3), SIZE, 3));
+    vault_end(vault);
+}
+
+TEST(who_holds_what_a_purge_waits_for_is_not_kept_waiting_by_it) {
+    for (int which = 0; which < HOLDER_CALLS; which++) call_while_purged(which);
+}
+
 static void revoke_a_view(memguard_vault *vault, uint32_t rest, uint32_t access, size_t size) {
     memguard_secret secret = secret_make(vault, size, rest, 1);
     memguard_view view = borrow(secret, access);
@@ -763,6 +809,7 @@ int main(void) {
     RUN(purge_all_purges_every_vault);
     RUN(a_purge_closes_what_rested_mapped);
     RUN(a_purge_waits_for_the_views_of_other_threads);
+    RUN(who_holds_what_a_purge_waits_for_is_not_kept_waiting_by_it);
     RUN(views_that_are_not_released_are_revoked_and_their_release_says_so);
     RUN(a_use_that_does_not_end_loses_its_bytes_and_is_told);
     RUN(a_purge_inside_use_is_finished_when_the_function_returns);

@@ -98,8 +98,8 @@ static inline void say_corrupted(size_t bytes, void *arg) {
     fflush(stdout);
 }
 
-/* No core, no handlers of a sanitizer, no hanging; then a vault with one secret. `watch` gets the callback. */
-static inline void scene_set(scene *s, int argc, char **argv, int watch) {
+/* No core, no handlers of a sanitizer, no hanging; then a vault with one secret. watch: with the callback. */
+static inline void scene_set_with(scene *s, int argc, char **argv, int watch, uint32_t flags) {
     struct rlimit none = {0, 0};
     memguard_options options = MEMGUARD_OPTIONS_INIT;
     memset(s, 0, sizeof *s);
@@ -115,9 +115,12 @@ static inline void scene_set(scene *s, int argc, char **argv, int watch) {
     s->size = argc > 4 ? strtoul(argv[4], NULL, 10) : 32;
     options.on_corruption = watch ? say_corrupted : NULL;
     options.on_corruption_arg = s;
+    options.flags = flags;
     must(memguard_vault_create(&options, &s->vault));
     fill_secret(s);
 }
+
+static inline void scene_set(scene *s, int argc, char **argv, int watch) { scene_set_with(s, argc, argv, watch, 0); }
 
 static inline int is_how(const scene *s, const char *how) { return strcmp(s->how, how) == 0; }
 static inline ptrdiff_t page(void) { return (ptrdiff_t)sysconf(_SC_PAGESIZE); }

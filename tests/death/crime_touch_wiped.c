@@ -12,7 +12,7 @@ static void handler(int number) {
 
 int main(int argc, char **argv) {
     scene s;
-    scene_set(&s, argc, argv, 0);
+    scene_set_with(&s, argc, argv, 0, MEMGUARD_NO_THREAD); /* nobody else is at work when all is wiped */
     scene_borrow(&s, MEMGUARD_READ);
     wipes = !s.lawful;
     signal(SIGUSR1, handler);

@@ -97,9 +97,17 @@ all_crimes() {
         crime segv read_after_release $rest write 32
         crime segv read_after_release $rest read 5000
     done
-    crime canary underwrite_use sealed byte 32
-    crime canary underwrite_use sealed byte 1
-    crime told underwrite_use sealed byte 32 watch
+    for rest in sealed compact; do # these are shown in a page of their own
+        crime canary underwrite_use $rest byte 32
+        crime canary underwrite_use $rest byte 1
+        crime told underwrite_use $rest byte 32 watch
+    done
+    for size in 32 1 4096 5000; do
+        crime segv overread_use compact byte $size
+        crime segv overwrite_use compact byte $size
+        crime segv underrun_page compact read_use $size
+    done
+    crime gone read_after_use compact byte 32
     for how in destroy freeze seal purge; do crime canary underwrite_at_rest writable $how 32; done
     crime segv touch_revoked compact read 32
     crime gone touch_wiped compact byte 32

@@ -22,13 +22,13 @@ const char *const scan_place_names[SCAN_PLACES] = {"heap",     "stack",    "thre
 const char *const scan_form_names[SCAN_FORMS] = {"raw", "reversed", "hex", "HEX", "base64", "base64+1", "base64+2"};
 
 enum {
-    NEEDLES = 64,
+    NEEDLES = 128,
     RANGES = 64,
     WINDOW = 8,
     OVERLAP = 64,
     CHUNK = 256 * 1024,
     MAPS_BYTES = 512 * 1024,
-    STACK_BYTES = 256 * 1024,
+    STACK_BYTES = 48 * 1024,
     PAD_BYTES = 4096,
     PAGEMAP = 4096,
     STORE_BYTES = 16 << 20,
@@ -76,7 +76,7 @@ struct arena {
     uint64_t mask, factor, seed;
     unsigned log2; /* of the table */
     unsigned char store[STORE_BYTES];
-    unsigned char filter[(1U << MOST_LOG2) * 2]; /* 16 bits a slot */
+    unsigned char filter[1U << MOST_LOG2]; /* 8 bits a slot */
     struct slot table[1U << MOST_LOG2];
 };
 
@@ -111,8 +111,12 @@ const char *scan_start(void) {
     arena = (struct arena *)(void *)(reserved + page);
     scan_snapshots = arena->snapshots[0];
     mg__arch_init();
-    if (getrandom(arena->pad, PAD_BYTES, 0) != PAD_BYTES || getrandom(&arena->mask, 24, 0) != 24) return "no randomness";
-    arena->factor |= 1;
+    uint64_t drawn[3];
+    if (getrandom(arena->pad, PAD_BYTES, 0) != PAD_BYTES || getrandom(drawn, sizeof drawn, 0) != sizeof drawn)
+        return "no randomness";
+    arena->mask = drawn[0];
+    arena->factor = drawn[1] | 1;
+    arena->seed = drawn[2];
     return NULL;
 }
 
@@ -126,7 +130,7 @@ void scan_begin(size_t windows) {
     arena->log2 = 13;
     while (arena->log2 < MOST_LOG2 && (size_t)1 << arena->log2 < 2 * windows) arena->log2++;
     memset(arena->table, 0, sizeof arena->table[0] << arena->log2);
-    memset(arena->filter, 0, (size_t)2 << arena->log2);
+    memset(arena->filter, 0, (size_t)1 << arena->log2);
     arena->needle_count = 0;
     arena->text_count = 0;
     arena->stored = 0;
@@ -179,7 +183,7 @@ static uint64_t mixed(uint64_t word) {
 }
 
 static void insert_window(uint64_t word, uint64_t ref) {
-    const uint64_t key = mixed(word), places = (uint64_t)1 << arena->log2, bit = key >> (60 - arena->log2);
+    const uint64_t key = mixed(word), places = (uint64_t)1 << arena->log2, bit = key >> (61 - arena->log2);
     uint64_t at = key >> (64 - arena->log2);
     arena->filter[bit / 8] |= (unsigned char)(1U << (bit % 8));
     while (arena->table[at].key != 0) at = (at + 1) & (places - 1);
@@ -250,7 +254,8 @@ static void body_draw(void *arg) {
     const struct drawing *drawing = arg;
     const size_t bytes = arena->needles[drawing->needle].bytes;
     for (size_t i = 0; i < bytes; i++) {
-        const unsigned char byte = (unsigned char)(next_random() >> 24);
+        /* Never zero: so that what was wiped beside a window never prolongs it. */
+        const unsigned char byte = (unsigned char)((next_random() >> 24) % 255 + 1);
         scan_set(drawing->needle, i, &byte, 1);
         if (drawing->to != NULL) drawing->to[i] = byte;
     }
@@ -361,7 +366,7 @@ static void search(struct scan_result *result, const unsigned char *p, size_t by
             i += 64;
             continue;
         }
-        const uint64_t key = mixed(load_word(p + i)), bit = key >> (60 - arena->log2);
+        const uint64_t key = mixed(load_word(p + i)), bit = key >> (61 - arena->log2);
         size_t run = 0;
         if ((arena->filter[bit / 8] >> (bit % 8) & 1) != 0)
             run = look_up(result, p + i, bytes - i, key, address + i, otherwise);
@@ -377,6 +382,7 @@ static void unread(struct scan_result *result, uintptr_t address, size_t bytes) 
 /* A stretch of pages that exist. */
 static void search_pages(struct scan_result *result, uintptr_t from, uintptr_t to, enum scan_place otherwise) {
     const size_t page = mg__sys_page();
+    const size_t most = to - from < CHUNK ? to - from : CHUNK;
     size_t kept = 0; /* of the chunk before, so that nothing is cut in two */
     for (uintptr_t at = from; at < to;) {
         const size_t wanted = to - at < CHUNK ? to - at : CHUNK;
@@ -393,12 +399,14 @@ static void search_pages(struct scan_result *result, uintptr_t from, uintptr_t t
         memcpy(arena->buffer, arena->buffer + (size_t)got, OVERLAP); /* the last bytes read, before the next ones */
         at += (size_t)got;
     }
-    scan_wipe(arena->buffer, sizeof arena->buffer);
+    scan_wipe(arena->buffer, most + OVERLAP);
 }
 
-/* Pages that were never touched hold nothing; whether one was, the page map tells. */
-static void search_mapping(struct scan_result *result, uintptr_t from, uintptr_t to, enum scan_place otherwise) {
-    static const uint64_t present_or_swapped = (uint64_t)3 << 62;
+/* Pages that were never touched hold nothing, and those of a privately mapped file that were never written are the file's; the page
+ * map tells. */
+static void search_mapping(struct scan_result *result, uintptr_t from, uintptr_t to, int private_file,
+                           enum scan_place otherwise) {
+    static const uint64_t present_or_swapped = (uint64_t)3 << 62, of_file = (uint64_t)1 << 61;
     const size_t page = mg__sys_page();
     uintptr_t begin = 0; /* of the stretch; 0: none */
     for (uintptr_t at = from; at < to;) {
@@ -407,9 +415,10 @@ static void search_mapping(struct scan_result *result, uintptr_t from, uintptr_t
         const size_t pages = got > 0 ? (size_t)got / 8 : 0;
         for (size_t i = 0; i < (pages != 0 ? pages : wanted); i++, at += page) {
             const int ours = at >= arena_from && at < arena_to;
-            const int there = pages == 0 || (arena->pagemap[i] & present_or_swapped) != 0;
-            if (there && !ours && begin == 0) begin = at;
-            if ((there && !ours) || begin == 0) continue;
+            const uint64_t entry = pages == 0 ? present_or_swapped : arena->pagemap[i];
+            const int clean = (entry & present_or_swapped) == 0 || (private_file && (entry & of_file) != 0);
+            if (!clean && !ours && begin == 0) begin = at;
+            if ((!clean && !ours) || begin == 0) continue;
             search_pages(result, begin, at, otherwise);
             begin = 0;
         }
@@ -457,6 +466,7 @@ static void body_scan(void *arg) {
         const char *end = strchr(line, '\n');
         if (end == NULL) break;
         const char *name = line;
+        const int is_private = line[1 + 3] == 'p';
         for (int field = 0; field < 5; field++) { /* permissions, offset, device, inode */
             while (*name != ' ' && name < end) name++;
             if (field < 4)
@@ -464,7 +474,7 @@ static void body_scan(void *arg) {
         }
         while (*name == ' ') name++;
         const int of_kernel = strncmp(name, "[vvar", 5) == 0 || strncmp(name, "[vsyscall]", 10) == 0;
-        if (!of_kernel) search_mapping(result, from, to, place_of_name(name));
+        if (!of_kernel) search_mapping(result, from, to, is_private && *name == '/', place_of_name(name));
         line = end + 1;
     }
     search(result, arena->snapshots[0], sizeof arena->snapshots, 0, SCAN_REGISTERS);

@@ -312,13 +312,15 @@ TEST(release_during_revocation_of_a_mapped_view_is_safe) { check_race(MEMGUARD_M
 /* ---- locking while others knock ---- */
 
 static memguard_secret late;
-static struct mg__entry *pinned;
+static struct mg__entry *_Atomic pinned;
 
 /* What a `use` of another thread does between its pin and its look at the gate, stopped there. */
 static int pinning_mprotect(void *address, size_t bytes, int protection) {
+    struct mg__entry *entry = NULL;
     if (atomic_load(&stage) == 1) {
+        CHECK_STATUS(mg__entry_pin(late.id, false, &entry), MEMGUARD_OK);
+        atomic_store(&pinned, entry);
         atomic_store(&stage, 2);
-        CHECK_STATUS(mg__entry_pin(late.id, false, &pinned), MEMGUARD_OK);
     }
     return real.mprotect(address, bytes, protection);
 }
@@ -327,7 +329,8 @@ static void *let_go(void *arg) {
     (void)arg;
     wait_for_stage(2, 5000);
     sleep_ms(50);
-    if (pinned != NULL) CHECK(mg__entry_unpin(pinned, false) == MG_UNPINNED);
+    struct mg__entry *entry = atomic_load(&pinned);
+    if (entry != NULL) CHECK(mg__entry_unpin(entry, false) == MG_UNPINNED);
     return NULL;
 }
 
@@ -338,7 +341,7 @@ static int lock_while_others_knock(void *arg) {
     memguard_info info = MEMGUARD_INFO_INIT;
     pthread_t thread;
     late = (uint32_t)both[0].id > (uint32_t)both[1].id ? both[0] : both[1]; /* the walk goes by index */
-    pinned = NULL;
+    atomic_store(&pinned, NULL);
     atomic_store(&stage, 0);
     if (!CHECK(pthread_create(&thread, NULL, let_go, NULL) == 0)) return 1;
     real = mg__sys_table;

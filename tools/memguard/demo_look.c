@@ -24,7 +24,7 @@ enum area { AREA_ENVIRON, AREA_CMDLINE, AREA_MEMORY, AREA_CORE, AREAS };
 enum row { ROW_ENVIRONMENT, ROW_HEAP, ROW_SEALED, ROW_OPEN, ROWS };
 enum verdict { FOUND, CLEAN, PARTLY, NO_ACCESS, UNCHECKED, VOID };
 
-enum { CORE_MS = 2500, BUFFER_BYTES = 16384, BUFFER_LEAST_BYTES = 8192 };
+enum { CORE_MS = 3200, BUFFER_BYTES = 16384, BUFFER_LEAST_BYTES = 8192 };
 
 static const char *const area_names[AREAS] = {"environ", "cmdline", "memory", "core"};
 static const char *const row_names[ROWS] = {"environment child", "plain heap child", "vault child, sealed",

@@ -1,5 +1,6 @@
 /* Private directories in memory. Sources: tmpfs(5), statfs(2). */
 #define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
 #include "tempdir.h"
 
 #include <errno.h>
@@ -43,16 +44,26 @@ bool tempdir_make(char path[TEMPDIR_PATH]) {
     return false;
 }
 
-static void overwrite(int fd) {
+/* Zeros from `at` to `end`. False: that failed. */
+static bool write_zeros(int fd, off_t at, off_t end) {
     static const char zeros[16384];
-    struct stat info;
-    if (fstat(fd, &info) != 0) return;
-    for (off_t left = info.st_size; left > 0;) {
-        size_t part = left < (off_t)sizeof zeros ? (size_t)left : sizeof zeros;
-        ssize_t put = write(fd, zeros, part);
+    while (at < end) {
+        size_t part = end - at < (off_t)sizeof zeros ? (size_t)(end - at) : sizeof zeros;
+        ssize_t put = pwrite(fd, zeros, part, at);
         if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) return;
-        left -= put;
+        if (put <= 0) return false;
+        at += put;
+    }
+    return true;
+}
+
+/* All data, but no holes: these hold nothing, and filling them would take memory. */
+static void overwrite(int fd) {
+    off_t at = lseek(fd, 0, SEEK_DATA);
+    while (at >= 0) {
+        off_t end = lseek(fd, at, SEEK_HOLE);
+        if (end < 0 || !write_zeros(fd, at, end)) return;
+        at = lseek(fd, end, SEEK_DATA); /* ENXIO: no more */
     }
 }
 
