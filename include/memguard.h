@@ -284,7 +284,7 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_create(const memgu
                                                                      memguard_vault **vault);
 
 /* Destroys all secrets of *vault, wipes its key and sets *vault to null. Null *vault: OK, nothing done.
- * Errors: BUSY while a secret is borrowed (nothing changed). */
+ * Errors: BUSY while a secret is borrowed or a purge is at work (nothing changed). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_destroy(memguard_vault **vault);
 
 /* Makes now what later calls would make when first needed, so that they need no new kind of system call and cannot run out:
@@ -302,7 +302,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_report(memguard_va
  * call) and never computes on half-wiped bytes. All secrets are destroyed. After it returns no page of the vault holds
  * plaintext, and the vault may be used again under a new key.
  * From inside a borrow of the calling thread's own the gate closes and the key goes at once, the rest is done when
- * that thread ends its last borrow. Errors: REVOKED (done, but borrows had to be taken away), LOCK_LIMIT,
+ * that thread ends its last borrow. While another thread's purge is at work: waits for its end, unless the calling thread borrows.
+ * Errors: REVOKED (done, but borrows had to be taken away), LOCK_LIMIT,
  * RANDOM (all is forgotten, but there is no new key: the vault answers ERR_STATE until a purge succeeds). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_purge(memguard_vault *vault, uint32_t wait_ms);
 
@@ -314,11 +315,12 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_tick(memguard_vaul
 /* Takes the key out of memory: wraps it under `kek` [secret] (32 bytes; the caller's duty to derive and to wipe). Secrets that rest
  * CLOSED, MAPPED or COMPACT are sealed first and rest SEALED from then on. While locked: borrows and everything that
  * makes or changes bytes answer ERR_LOCKED; destroy, info, report, purge and vault_destroy work.
- * Errors: BUSY while anything is borrowed (nothing changed), STATE when locked already, MEMORY, LOCK_LIMIT, RANDOM. */
+ * Errors: BUSY while anything is borrowed or a purge is at work (nothing changed), STATE when locked already, MEMORY, LOCK_LIMIT,
+ * RANDOM. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_lock(memguard_vault *vault, const uint8_t kek[32]);
 
 /* Brings the key back, in fresh shares and under a fresh nonce prefix. `kek` [secret]. Errors: AUTH (wrong kek; still locked),
- * STATE when not locked, LOCK_LIMIT, RANDOM. */
+ * STATE when not locked, BUSY while a purge is at work, LOCK_LIMIT, RANDOM. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_unlock(memguard_vault *vault, const uint8_t kek[32]);
 
 /* ---- making secrets ----------------------------------------------------------------------------------- */
@@ -365,7 +367,9 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_acquire(memguard_
                                                                        memguard_view *view);
 
 /* Ends a borrow; canaries are checked, the page is wiped, closed or made read-only, *view becomes zero. A zero view: OK.
- * Errors: STALE (released already through a copy of the view), REVOKED (a purge took the view away; *view is zero). */
+ * Errors: STALE (released already through a copy of the view), REVOKED (a purge took the view away). MAP_LIMIT, MEMORY: the borrow
+ * has ended, but the system refused to take the access away or to seal; the secret then rests CLOSED, and the next borrow's
+ * end tries again. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_view_release(memguard_view *view);
 
 /* ---- changing secrets --------------------------------------------------------------------------------- */

@@ -344,12 +344,13 @@ memguard_status memguard_secret_acquire(memguard_secret secret, uint32_t access,
 /* ---- release ---- */
 
 static memguard_status release_read(struct mg__vault *vault, struct mg__entry *entry, uint64_t id) {
-    const bool open = lies_open(entry);
+    /* A reader of a MAPPED secret could not have written: nothing to look at, and one atomic step does. */
+    const bool open = rest_of(entry) == MEMGUARD_MAPPED && lies_open(entry);
     bool whole = true;
     memguard_status status = MEMGUARD_OK;
     if (!open) {
         whole = mg__entry_unhold(entry);
-        if (whole) status = view_close(vault, entry);
+        if (whole) status = rest_of(entry) == MEMGUARD_COMPACT ? mg__close(vault, entry, false) : view_close(vault, entry);
     }
     const bool over = mg__limits_end(entry);
     const enum mg__unpin left = mg__entry_unpin(entry, open);

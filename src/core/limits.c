@@ -53,8 +53,9 @@ static void ask_for_sweep(struct mg__vault *vault, uint64_t now_ms, uint64_t due
 }
 
 void mg__limits_drop(struct mg__entry *entry) {
-    struct mg__limits *limits = atomic_exchange(&entry->limits, NULL);
-    if (limits == NULL) return;
+    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    if (MG_LIKELY(limits == NULL)) return;
+    atomic_store(&entry->limits, NULL);
     mg__mutex_lock(&mutex);
     limits->next_free = free_records;
     free_records = limits;

@@ -104,12 +104,7 @@ uint64_t mg__purge_secrets(struct mg__vault *vault, uint32_t wait_ms) {
     }
 }
 
-/* ---- the whole of it; the control mutex is held ---- */
-
-static void begin_purge(struct mg__vault *vault) {
-    atomic_store(&vault->gate, MG_GATE_PURGING);
-    mg__coffer_forget(&vault->coffer);
-}
+/* ---- the whole of it ---- */
 
 /* Compact pages begin anew, so that nothing of a revoked slot is left in use. */
 static memguard_status renew_arena(struct mg__vault *vault) {
@@ -121,26 +116,45 @@ static memguard_status renew_arena(struct mg__vault *vault) {
     return MEMGUARD_OK;
 }
 
-static memguard_status complete(struct mg__vault *vault, uint32_t wait_ms) {
-    const uint64_t revoked = mg__purge_secrets(vault, wait_ms);
+static memguard_status begin_anew(struct mg__vault *vault) {
     memguard_status status = renew_arena(vault);
     if (status == MEMGUARD_OK) status = mg__prefix_redraw();
     if (status == MEMGUARD_OK) status = mg__coffer_fill(&vault->coffer);
-    atomic_store(&vault->deferred_to, 0);
+    vault->deferred_to = 0;
+    atomic_store(&vault->purge, MG_PURGE_NONE);
+    atomic_store(&vault->gate, status == MEMGUARD_OK ? MG_GATE_OPEN : MG_GATE_NO_KEY);
+    return status;
+}
+
+/* Entered with the control mutex held and the state RUNNING; leaves without the mutex. */
+static memguard_status complete(struct mg__vault *vault, uint32_t wait_ms) {
+    mg__mutex_unlock(&vault->control);
+    const uint64_t revoked = mg__purge_secrets(vault, wait_ms == UINT32_MAX ? UINT32_MAX - 1 : wait_ms);
+    mg__mutex_lock(&vault->control);
     atomic_fetch_add(&vault->purges, 1);
     atomic_fetch_add(&vault->revoked, revoked);
-    atomic_store(&vault->gate, status == MEMGUARD_OK ? MG_GATE_OPEN : MG_GATE_NO_KEY);
-    if (status != MEMGUARD_OK) return status;
-    if (revoked == 0) return MEMGUARD_OK;
+    const memguard_status status = begin_anew(vault);
+    mg__mutex_unlock(&vault->control);
+    if (status != MEMGUARD_OK || revoked == 0) return status;
     return mg__fail(MEMGUARD_ERR_REVOKED, 0, "%llu borrows were taken away", (unsigned long long)revoked);
 }
 
-/* From inside a borrow of the calling thread: what can be done at once is done, its last release does the rest. */
+/* The control mutex is held. From inside a borrow of the calling thread: what can be done at once is done, its last release does the
+ * rest. */
 static void defer(struct mg__vault *vault, const struct mg__thread *thread, uint32_t wait_ms) {
     bool any = false;
     each_entry(vault, mark_or_end, &any);
     vault->deferred_wait_ms = wait_ms;
-    atomic_store(&vault->deferred_to, thread->number);
+    vault->deferred_to = thread->number;
+    atomic_store(&vault->purge, MG_PURGE_DEFERRED);
+}
+
+/* Another thread is at it: what was there when we came is gone when it is done. Whoever borrows would wait for himself, and does not. */
+static memguard_status join_running(struct mg__vault *vault, bool borrows) {
+    unsigned step = 0;
+    mg__mutex_unlock(&vault->control);
+    while (!borrows && atomic_load(&vault->purge) == MG_PURGE_RUNNING) mg__sys_backoff(&step);
+    return MEMGUARD_OK;
 }
 
 memguard_status memguard_vault_purge(memguard_vault *token, uint32_t wait_ms) {
@@ -149,26 +163,32 @@ memguard_status memguard_vault_purge(memguard_vault *token, uint32_t wait_ms) {
     if (token == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     const struct mg__thread *thread = mg__thread_self();
     if (thread == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    memguard_status status = mg__vault_enter(token, &vault);
+    const memguard_status status = mg__vault_enter(token, &vault);
     if (status != MEMGUARD_OK) return status;
-    begin_purge(vault);
-    if (mg__thread_borrows(thread, vault))
+    const bool borrows = mg__thread_borrows(thread, vault);
+    if (atomic_load(&vault->purge) == MG_PURGE_RUNNING) return join_running(vault, borrows);
+    atomic_store(&vault->gate, MG_GATE_PURGING);
+    mg__coffer_forget(&vault->coffer);
+    if (borrows) {
         defer(vault, thread, wait_ms);
-    else
-        status = complete(vault, wait_ms);
-    mg__vault_leave(vault);
-    return status;
+        mg__vault_leave(vault);
+        return MEMGUARD_OK;
+    }
+    atomic_store(&vault->purge, MG_PURGE_RUNNING);
+    return complete(vault, wait_ms);
 }
 
 void mg__purge_resume(struct mg__vault *vault, struct mg__thread *thread) {
-    if (atomic_load(&vault->deferred_to) != thread->number || mg__thread_borrows(thread, vault)) return;
+    if (atomic_load(&vault->purge) != MG_PURGE_DEFERRED || mg__thread_borrows(thread, vault)) return;
     mg__mutex_lock(&vault->control);
-    if (atomic_load(&vault->deferred_to) == thread->number && atomic_load(&vault->gate) == MG_GATE_PURGING) {
-        /* What became of it stands in the report; the release that brought us here has its own answer. */
-        const memguard_status status = complete(vault, vault->deferred_wait_ms);
-        (void)status;
+    if (atomic_load(&vault->purge) != MG_PURGE_DEFERRED || vault->deferred_to != thread->number) {
+        mg__mutex_unlock(&vault->control);
+        return;
     }
-    mg__mutex_unlock(&vault->control);
+    atomic_store(&vault->purge, MG_PURGE_RUNNING);
+    /* What became of it stands in the report; the release that brought us here has its own answer. */
+    const memguard_status status = complete(vault, vault->deferred_wait_ms);
+    (void)status;
 }
 
 memguard_status memguard_purge_all(uint32_t wait_ms) {

@@ -158,11 +158,13 @@ static memguard_status convert(struct mg__vault *vault, struct mg__entry *entry,
     begin_stand_in(&temporary, entry);
     status = build(vault, &temporary, rest, bytes, data, old_bytes);
     entry->version = temporary.version;
+    /* Access that could not be taken away from the old body does not matter when the body goes. */
     const memguard_status closed = mg__close(vault, entry, false);
+    (void)closed;
     if (status != MEMGUARD_OK) return status;
     mg__drop_body(vault, entry);
     adopt(entry, &temporary);
-    return closed;
+    return MEMGUARD_OK;
 }
 
 /* ---- making ---- */
@@ -409,18 +411,14 @@ memguard_status memguard_secret_replace(memguard_secret secret, void *source, si
 
 struct change {
     size_t offset, bytes;
-    const void *from; /* null: all of it changes, to zeros or to random bytes */
-    bool random;
+    const void *from; /* null: all of it becomes zero */
 };
 
-static memguard_status apply(const struct change *change, unsigned char *data, size_t size) {
-    if (change->random) return write_random(data, size);
-    if (change->from == NULL) {
+static void apply(const struct change *change, unsigned char *data, size_t size) {
+    if (change->from == NULL)
         mg__wipe(data, size);
-        return MEMGUARD_OK;
-    }
-    memcpy(data + change->offset, change->from, change->bytes);
-    return MEMGUARD_OK;
+    else
+        memcpy(data + change->offset, change->from, change->bytes);
 }
 
 static memguard_status write_opened(struct mg__vault *vault, struct mg__entry *entry, const struct change *change) {
@@ -432,10 +430,10 @@ static memguard_status write_opened(struct mg__vault *vault, struct mg__entry *e
                         change->offset, size);
     memguard_status status = mg__open(vault, entry, MG_ACCESS_WRITE, &data);
     if (status != MEMGUARD_OK) return status;
-    status = apply(change, data, size);
-    const memguard_status closed = mg__close(vault, entry, status == MEMGUARD_OK);
+    apply(change, data, size);
+    status = mg__close(vault, entry, true);
     mg__arch_clear_registers();
-    return status != MEMGUARD_OK ? status : closed;
+    return status;
 }
 
 static memguard_status write_change(memguard_secret secret, const struct change *change) {
@@ -452,7 +450,7 @@ memguard_status memguard_secret_copy_at(memguard_secret secret, size_t offset, c
     MG_REFUSE_FORKED();
     if (source == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     if (bytes == 0) return mg__fail(MEMGUARD_ERR_SIZE, 0, "nothing to write: 0 bytes");
-    return write_change(secret, &(struct change){offset, bytes, source, false});
+    return write_change(secret, &(struct change){offset, bytes, source});
 }
 
 memguard_status memguard_secret_move_at(memguard_secret secret, size_t offset, void *source, size_t bytes) {
@@ -462,13 +460,21 @@ memguard_status memguard_secret_move_at(memguard_secret secret, size_t offset, v
 }
 
 memguard_status memguard_secret_scramble(memguard_secret secret) {
+    struct mg__vault *vault = NULL;
+    struct mg__entry *entry = NULL;
     MG_REFUSE_FORKED();
-    return write_change(secret, &(struct change){0, 0, NULL, true});
+    memguard_status status = seize_melted(secret, &vault, &entry);
+    if (status != MEMGUARD_OK) return status;
+    /* A new body, so that half of the randomness is as good as none. */
+    const size_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    status = rebuild(vault, entry, atomic_load_explicit(&entry->rest, memory_order_relaxed), bytes, NULL, bytes);
+    mg__secret_after(entry, mg__entry_unseize(entry));
+    return status;
 }
 
 memguard_status memguard_secret_zero(memguard_secret secret) {
     MG_REFUSE_FORKED();
-    return write_change(secret, &(struct change){0, 0, NULL, false});
+    return write_change(secret, &(struct change){0, 0, NULL});
 }
 
 /* ---- describing ---- */

@@ -107,7 +107,7 @@ struct mg__entry *mg__entry_claim(uint32_t vault, uint64_t more_flags, memguard_
     atomic_store_explicit(&entry->limits, NULL, memory_order_relaxed);
     atomic_store_explicit(&entry->flags, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->next, index, memory_order_relaxed);
-    atomic_store(&entry->vault, vault);
+    atomic_store_explicit(&entry->vault, vault, memory_order_relaxed); /* published by the word */
     atomic_store(&entry->word, (generation << 32) | MG_WORD_L | MG_WORD_X | MG_WORD_PIN_ONE | more_flags);
     return entry;
 }
@@ -116,9 +116,9 @@ void mg__entry_free(struct mg__entry *entry) {
     const uint32_t index = mg__entry_index(entry);
     const uint64_t generation = (atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32) + 1;
     const bool worn_out = generation > UINT32_MAX;
-    atomic_store(&entry->vault, 0);
+    atomic_store_explicit(&entry->vault, 0, memory_order_relaxed);
     /* A generation that would wrap retires the index: it stays dead under its last generation. */
-    atomic_store(&entry->word, worn_out ? (uint64_t)UINT32_MAX << 32 : generation << 32);
+    atomic_store_explicit(&entry->word, worn_out ? (uint64_t)UINT32_MAX << 32 : generation << 32, memory_order_release);
     if (!worn_out) push(&shards[mg__thread_hint() % SHARDS], index);
 }
 

@@ -90,7 +90,7 @@ static bool add_places(struct mg__thread *thread) {
     if (marks == NULL) return false;
     atomic_store_explicit(&thread->views[segment], marks, memory_order_release);
     thread->next_place = thread->places;
-    thread->places += MG_VIEW_FIRST << segment;
+    thread->places += (uint32_t)MG_VIEW_FIRST << segment;
     return true;
 }
 

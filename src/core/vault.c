@@ -118,10 +118,19 @@ static memguard_status try_kind(struct mg__vault *vault, enum mg__kind kind, uin
     return mg__bank_probe(kind, &vault->protections);
 }
 
+/* A kind of pages that cannot be had is UNSUPPORTED; one that cannot be had now keeps its own status. */
+static memguard_status try_secretmem(struct mg__vault *vault) {
+    const memguard_status status = try_kind(vault, MG_KIND_SECRETMEM, MEMGUARD_BACKEND_SECRETMEM);
+    memguard_error error = MEMGUARD_ERROR_INIT;
+    if (status != MEMGUARD_ERR_SYSTEM || memguard_last_error(&error) != MEMGUARD_OK) return status;
+    return mg__fail(MEMGUARD_ERR_UNSUPPORTED, error.os_error, "memfd_secret(2) is not to be had here (errno %d)",
+                    error.os_error);
+}
+
 static memguard_status choose_auto(struct mg__vault *vault, uint32_t require) {
     const bool must_hide = (require & MEMGUARD_PROTECT_HIDDEN) != 0;
     if (must_hide || !mg__sys_hibernation_configured()) {
-        const memguard_status status = try_kind(vault, MG_KIND_SECRETMEM, MEMGUARD_BACKEND_SECRETMEM);
+        const memguard_status status = try_secretmem(vault);
         /* Out of lockable memory is not a missing feature: LOCKED has the same limit. */
         if (status == MEMGUARD_OK || status == MEMGUARD_ERR_LOCK_LIMIT || must_hide) return status;
     }
@@ -132,13 +141,8 @@ static memguard_status choose_backend(struct mg__vault *vault, const memguard_op
     switch (wanted_backend(options)) {
     case MEMGUARD_BACKEND_AUTO:
         return choose_auto(vault, options->require);
-    case MEMGUARD_BACKEND_SECRETMEM: {
-        const memguard_status status = try_kind(vault, MG_KIND_SECRETMEM, MEMGUARD_BACKEND_SECRETMEM);
-        memguard_error error = MEMGUARD_ERROR_INIT;
-        if (status != MEMGUARD_ERR_SYSTEM || memguard_last_error(&error) != MEMGUARD_OK) return status;
-        return mg__fail(MEMGUARD_ERR_UNSUPPORTED, error.os_error, "memfd_secret(2) is not to be had here (errno %d)",
-                        error.os_error);
-    }
+    case MEMGUARD_BACKEND_SECRETMEM:
+        return try_secretmem(vault);
     case MEMGUARD_BACKEND_LOCKED:
         return try_kind(vault, MG_KIND_LOCKED, MEMGUARD_BACKEND_LOCKED);
     default:
@@ -224,7 +228,8 @@ static void reset_figures(struct mg__vault *vault) {
     vault->coffer.rekeys = vault->coffer.rekey_failures = 0;
     atomic_store(&vault->furnished, 0);
     atomic_store(&vault->next_sweep_ms, UINT64_MAX);
-    atomic_store(&vault->deferred_to, 0);
+    vault->deferred_to = 0;
+    atomic_store(&vault->purge, MG_PURGE_NONE);
     atomic_store(&vault->purges, 0);
     atomic_store(&vault->revoked, 0);
     atomic_store(&vault->auth_failures, 0);
@@ -326,7 +331,7 @@ static bool anything_borrowed(const struct mg__vault *vault) {
 
 static memguard_status close_gate(struct mg__vault *vault, uint32_t *before) {
     *before = atomic_load(&vault->gate);
-    if (*before == MG_GATE_PURGING) return mg__fail_plain(MEMGUARD_ERR_BUSY); /* deferred: someone still borrows */
+    if (*before == MG_GATE_PURGING) return mg__fail(MEMGUARD_ERR_BUSY, 0, "the vault is being purged");
     atomic_store(&vault->gate, MG_GATE_CHANGING);
     if (!anything_borrowed(vault)) return MEMGUARD_OK;
     atomic_store(&vault->gate, *before);
@@ -410,7 +415,9 @@ memguard_status memguard_vault_unlock(memguard_vault *token, const uint8_t kek[3
     if (token == NULL || kek == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     memguard_status status = mg__vault_enter(token, &vault);
     if (status != MEMGUARD_OK) return status;
-    if (atomic_load(&vault->gate) != MG_GATE_LOCKED) {
+    if (atomic_load(&vault->gate) == MG_GATE_PURGING) {
+        status = mg__fail(MEMGUARD_ERR_BUSY, 0, "the vault is being purged");
+    } else if (atomic_load(&vault->gate) != MG_GATE_LOCKED) {
         status = mg__fail(MEMGUARD_ERR_STATE, 0, "the vault is not locked");
     } else {
         status = mg__coffer_unwrap(&vault->coffer, kek);

@@ -12,6 +12,9 @@
 /* What the gate lets through. */
 enum mg__gate { MG_GATE_OPEN, MG_GATE_LOCKED, MG_GATE_CHANGING, MG_GATE_PURGING, MG_GATE_NO_KEY };
 
+/* A purge waits without holding the control mutex, so that whoever it waits for may call whatever he likes. */
+enum mg__purge_state { MG_PURGE_NONE, MG_PURGE_DEFERRED, MG_PURGE_RUNNING };
+
 struct mg__vault {
     _Atomic uint32_t generation; /* of the token; even: not alive */
     _Atomic uint32_t gate;
@@ -26,7 +29,8 @@ struct mg__vault {
     struct mg__compact_arena *arena;
     _Atomic uint32_t furnished;     /* has had a secret: re-key */
     _Atomic uint64_t next_sweep_ms; /* when to look for expired secrets, boot-time clock; UINT64_MAX: none has limits */
-    _Atomic uint32_t deferred_to;   /* number of the thread whose last release completes a purge; 0: none */
+    _Atomic uint32_t purge;         /* MG_PURGE_*; changed under `control` */
+    uint32_t deferred_to;           /* number of the thread whose last release completes a purge; under `control` */
     uint32_t deferred_wait_ms;
     uint64_t made_ns;
     _Atomic uint64_t purges, revoked, auth_failures;

@@ -50,8 +50,8 @@ static int map_bench(enum mg__kind kind, struct mg__bench *bench, size_t locked)
     mg__budget_charge(kind, locked);
     bench->low = low;
     bench->top = top_low + locked;
-    bench->watch_bytes =
-        mg__min_size(RESERVE_BYTES, (size_t)MG_BENCH_SHALLOW + 1024 + (mg__arch_signal_frame_bytes() & ~(size_t)63));
+    bench->watch_bytes = mg__min_size(RESERVE_BYTES - MG_BENCH_DEEP, (mg__arch_signal_frame_bytes() & ~(size_t)63) + 1024);
+    bench->has_marks = mg__arch_has_frame_marks();
     return 0;
 }
 
@@ -108,17 +108,30 @@ void mg__bench_give(enum mg__kind kind, struct mg__bench *bench) {
     atomic_store_explicit(&bench->busy, 0, memory_order_release);
 }
 
-/* A signal frame of Linux is 64-byte aligned in its extended part and has nonzero words at offsets 16 to 31 of some line (the mark
- * FP_XSTATE_MAGIC1 and MXCSR on x86-64); elsewhere all words are looked at. */
-static bool touched_below(const struct mg__bench *bench, size_t depth) {
-    typedef uint64_t word __attribute__((may_alias));
-    const size_t first = mg__arch_has_frame_marks() ? 2 : 0, last = mg__arch_has_frame_marks() ? 4 : 8;
-    uint64_t seen = 0;
-    for (size_t at = depth + 64; at <= bench->watch_bytes; at += 64) {
-        const word *line = (const word *)(const void *)(bench->top - at);
-        for (size_t i = first; i < last; i++) seen |= line[i];
+typedef uint64_t lane __attribute__((vector_size(16), may_alias));
+
+static bool is_zero(lane sum) { return (sum[0] | sum[1]) == 0; }
+
+/* One 16-byte lane of every 64-byte line from `at` to `end`. */
+static bool lanes_are_zero(const unsigned char *at, const unsigned char *end) {
+    lane sum0 = {0, 0}, sum1 = {0, 0}, sum2 = {0, 0}, sum3 = {0, 0};
+    for (; end - at >= 256; at += 256) {
+        sum0 |= *(const lane *)(const void *)at;
+        sum1 |= *(const lane *)(const void *)(at + 64);
+        sum2 |= *(const lane *)(const void *)(at + 128);
+        sum3 |= *(const lane *)(const void *)(at + 192);
     }
-    return seen != 0;
+    for (; at < end; at += 64) sum0 |= *(const lane *)(const void *)at;
+    return is_zero(sum0 | sum1 | sum2 | sum3);
+}
+
+/* A signal frame of Linux on x86-64 is 64-byte aligned in its extended part and has nonzero words at offsets 16 to 31 of some line (the
+ * mark FP_XSTATE_MAGIC1, and MXCSR); elsewhere all words are looked at. */
+static bool touched_below(const struct mg__bench *bench, size_t depth) {
+    const unsigned char *end = bench->top - depth, *at = end - bench->watch_bytes;
+    if (MG_LIKELY(bench->has_marks)) return !lanes_are_zero(at + 16, end);
+    return !(lanes_are_zero(at, end) && lanes_are_zero(at + 16, end) && lanes_are_zero(at + 32, end) &&
+             lanes_are_zero(at + 48, end));
 }
 
 void mg__bench_run(struct mg__bench *bench, void (*fn)(void *), void *arg, size_t depth) {
@@ -142,6 +155,7 @@ memguard_status mg__bench_prepare(enum mg__kind kind, unsigned parallel) {
     int error = 0;
     if (parallel > MOST_BENCHES) parallel = MOST_BENCHES;
     mg__mutex_lock(&pool->grow);
+    if (pool->most == 0) pool->most = most_benches();
     if (pool->most < parallel) pool->most = parallel;
     while (error == 0 && atomic_load_explicit(&pool->count, memory_order_relaxed) < parallel) error = grow(pool, kind);
     mg__mutex_unlock(&pool->grow);

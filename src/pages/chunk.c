@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RUN_CLASSES = 64, RUNS_KEPT = 4, FIRST_SLOTS = 4, MOST_SLOTS = 32, MOST_RESTING = 8 };
+enum { RUNS_KEPT = 64, RUNS_KEPT_BYTES = 16 << 20, FIRST_SLOTS = 4, MOST_SLOTS = 32, MOST_RESTING = 8 };
 
 struct mg__chunk {
     struct mg__chunk *next; /* in the list of all chunks: push only */
@@ -20,8 +20,9 @@ struct mg__chunk {
 struct store {
     struct mg__fifo free_slots;
     struct mg__mutex grow;
-    struct mg__region *runs[RUN_CLASSES + 1]; /* cached, by pages; under `grow` */
-    unsigned kept[RUN_CLASSES + 1];
+    struct mg__region *runs; /* kept for reuse, the last given first; under `grow` */
+    unsigned kept;           /* how many */
+    size_t kept_bytes, most_kept_bytes;
     struct mg__chunk *spare_runs; /* under `grow` */
     size_t next_slots;            /* of the next chunk; under `grow` */
     _Atomic size_t resting_slots; /* how many free slots are kept, so that none is reused at once; 0: not told yet */
@@ -144,19 +145,40 @@ static void unmap_run(struct store *store, struct mg__region *region) {
     store->spare_runs = chunk;
 }
 
-/* Lets go of cached runs, when memory is short; true when there were any. */
+/* Takes one out of those kept. */
+static struct mg__region *take_kept(struct store *store, struct mg__region **link) {
+    struct mg__region *region = *link;
+    *link = region->next;
+    store->kept--;
+    store->kept_bytes -= region->bytes;
+    return region;
+}
+
+/* Lets go of all kept runs, when memory is short; true when there were any. */
 static bool trim(struct store *store) {
-    bool any = false;
-    for (size_t pages = 0; pages <= RUN_CLASSES; pages++) {
-        while (store->runs[pages] != NULL) {
-            struct mg__region *region = store->runs[pages];
-            store->runs[pages] = region->next;
-            store->kept[pages]--;
-            unmap_run(store, region);
-            any = true;
-        }
-    }
+    const bool any = store->runs != NULL;
+    while (store->runs != NULL) unmap_run(store, take_kept(store, &store->runs));
     return any;
+}
+
+static void keep(struct store *store, struct mg__region *region) {
+    if (store->most_kept_bytes == 0) store->most_kept_bytes = mg__budget_share(8, mg__sys_page(), RUNS_KEPT_BYTES);
+    region->next = store->runs;
+    store->runs = region;
+    store->kept++;
+    store->kept_bytes += region->bytes;
+    /* The oldest go first. */
+    while (store->kept > RUNS_KEPT || store->kept_bytes > store->most_kept_bytes) {
+        struct mg__region **link = &store->runs;
+        while ((*link)->next != NULL) link = &(*link)->next;
+        unmap_run(store, take_kept(store, link));
+    }
+}
+
+static struct mg__region *find_kept(struct store *store, size_t bytes) {
+    struct mg__region **link = &store->runs;
+    while (*link != NULL && (*link)->bytes != bytes) link = &(*link)->next;
+    return *link == NULL ? NULL : take_kept(store, link);
 }
 
 static int map_run(struct store *store, enum mg__kind kind, size_t bytes, struct mg__chunk **made) {
@@ -183,31 +205,21 @@ static memguard_status make_run(struct store *store, enum mg__kind kind, size_t 
 
 static memguard_status take_run(enum mg__kind kind, size_t bytes, struct mg__region **region) {
     struct store *store = &stores[kind];
-    const size_t pages = bytes / mg__sys_page();
     memguard_status status = MEMGUARD_OK;
     mg__mutex_lock(&store->grow);
-    if (pages <= RUN_CLASSES && store->runs[pages] != NULL) {
-        *region = store->runs[pages];
-        store->runs[pages] = (*region)->next;
-        store->kept[pages]--;
-    } else {
-        status = make_run(store, kind, bytes, region);
-    }
+    *region = find_kept(store, bytes);
+    if (*region == NULL) status = make_run(store, kind, bytes, region);
     mg__mutex_unlock(&store->grow);
     return status;
 }
 
 static void give_run(struct mg__region *region, bool reusable) {
     struct store *store = &stores[region->kind];
-    const size_t pages = region->bytes / mg__sys_page();
     mg__mutex_lock(&store->grow);
-    if (reusable && pages <= RUN_CLASSES && store->kept[pages] < RUNS_KEPT) {
-        region->next = store->runs[pages];
-        store->runs[pages] = region;
-        store->kept[pages]++;
-    } else {
+    if (reusable)
+        keep(store, region);
+    else
         unmap_run(store, region);
-    }
     mg__mutex_unlock(&store->grow);
 }
 
@@ -326,6 +338,8 @@ static void retire(struct mg__region *region) {
 }
 
 static bool make_free(struct mg__region *region, size_t data_bytes) {
+    /* Nothing was written: the pattern is still everywhere. */
+    if (data_bytes == 0) return mg__region_protect(region, MG_ACCESS_NONE) == MEMGUARD_OK;
     if (mg__region_protect(region, MG_ACCESS_WRITE) != MEMGUARD_OK) return false;
     mg__canary_fill(mg__region_data(region, data_bytes), data_bytes);
     return mg__region_protect(region, MG_ACCESS_NONE) == MEMGUARD_OK;

@@ -138,7 +138,11 @@ static void give_back(struct page *page) {
 void mg__compact_destroy(struct mg__compact_arena *arena) {
     size_t bytes = 0;
     each_page(arena, give_back);
-    for (size_t i = 0; i < BLOCKS; i++) free(atomic_load_explicit(&arena->blocks[i], memory_order_relaxed));
+    for (size_t i = 0; i < BLOCKS; i++) {
+        struct page *block = atomic_load_explicit(&arena->blocks[i], memory_order_relaxed);
+        if (block == NULL) break; /* they were made one after another */
+        free(block);
+    }
     /* The size was rounded once already, when the arena was made. */
     if (mg__round_up(sizeof *arena, mg__sys_page(), &bytes)) (void)mg__sys_unmap(arena, bytes);
 }
@@ -173,7 +177,7 @@ memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, 
 
 bool mg__compact_intact(const struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes) {
     const size_t behind = page_of(arena, slot->place)->capacity - bytes + CANARY;
-    return mg__canary_intact(slot->data - CANARY, CANARY) & mg__canary_intact(slot->data + bytes, behind);
+    return mg__canary_intact(slot->data - CANARY, CANARY) && mg__canary_intact(slot->data + bytes, behind);
 }
 
 void mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes) {

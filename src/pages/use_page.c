@@ -74,12 +74,16 @@ struct mg__use_page *mg__use_page_take(enum mg__kind kind) {
     return page != NULL && refurnish(page, kind) ? page : NULL;
 }
 
-void mg__use_page_show(struct mg__use_page *page, uint64_t owner) { atomic_store(&page->owner, owner); }
+/* Release is enough, here and at the end: a purge looks at `owner` only after it has seen, in the holder's entry, that all pins are in the
+ * host's hands; and the holder changes that entry after this store, and again before the next one. */
+void mg__use_page_show(struct mg__use_page *page, uint64_t owner) {
+    atomic_store_explicit(&page->owner, owner, memory_order_release);
+}
 
 void mg__use_page_end(struct mg__use_page *page, bool revoked) {
     unsigned step = 0;
-    if (MG_LIKELY(!revoked)) atomic_store(&page->owner, 0);
-    while (atomic_load(&page->owner) != 0) mg__sys_backoff(&step);
+    if (MG_LIKELY(!revoked)) atomic_store_explicit(&page->owner, 0, memory_order_release);
+    while (revoked && atomic_load(&page->owner) != 0) mg__sys_backoff(&step);
 }
 
 void mg__use_page_give(struct mg__use_page *page, size_t data_bytes) {
@@ -95,6 +99,7 @@ memguard_status mg__use_page_prepare(enum mg__kind kind, unsigned parallel) {
     memguard_status status = MEMGUARD_OK;
     if (parallel > MOST_PAGES) parallel = MOST_PAGES;
     mg__mutex_lock(&pool->grow);
+    if (pool->most == 0) pool->most = most_pages();
     if (pool->most < parallel) pool->most = parallel;
     while (status == MEMGUARD_OK && atomic_load_explicit(&pool->count, memory_order_relaxed) < parallel)
         status = grow(pool, kind);

@@ -23,7 +23,7 @@ void *mg__sys_map_table(size_t bytes, int *error);
 int mg__sys_unmap(void *address, size_t bytes);
 int mg__sys_protect(void *address, size_t bytes, int access);
 
-/* memfd_secret: a source of pages out of the kernel's map. open: a descriptor for `bytes` bytes, or -1. */
+/* memfd_secret: a source of pages out of the kernel's map. open: a descriptor for `bytes` bytes, or -1; ENOSYS: not to be had. */
 int mg__sys_secret_open(size_t bytes, int *error);
 /* Maps pages of it over a reservation, writable and touched. EAGAIN: over the lockable limit. */
 int mg__sys_secret_map(int descriptor, size_t offset, void *address, size_t bytes);

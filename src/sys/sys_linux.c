@@ -93,7 +93,7 @@ int mg__sys_protect(void *address, size_t bytes, int access) {
 int mg__sys_secret_open(size_t bytes, int *error) {
     const int descriptor = CALL.memfd_secret(O_CLOEXEC);
     if (descriptor < 0) {
-        *error = errno;
+        *error = errno == EPERM || errno == EACCES ? ENOSYS : errno; /* a filter's refusal is an absence, too */
         return -1;
     }
     if (CALL.ftruncate(descriptor, (long)bytes) != 0) {
@@ -131,7 +131,8 @@ int mg__sys_zero_on_fork(void *address, size_t bytes) { return result(CALL.madvi
 
 int mg__sys_private_advise(void *address, size_t bytes) {
     int error = result(CALL.madvise(address, bytes, MADV_DONTDUMP));
-    if (error == 0) error = mg__sys_zero_on_fork(address, bytes);
+    if (error != 0) return error;
+    error = mg__sys_zero_on_fork(address, bytes);
     /* Before 4.14 there is no WIPEONFORK: then the pages are left out of children. */
     if (error == EINVAL) error = result(CALL.madvise(address, bytes, MADV_DONTFORK));
     if (error == 0) error = advise_if_known(address, bytes, MADV_NOHUGEPAGE);

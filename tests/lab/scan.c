@@ -14,10 +14,10 @@
 
 #include "sys/sys.h"
 
-const char *const scan_column_names[SCAN_COLUMNS] = {"P", "K",      "x",      "y", "H(x)", "Ks",
+const char *const scan_column_names[SCAN_COLUMNS] = {"P", "K",      "x",       "y", "H(x)", "Ks",
                                                      "S", "stream", "old x,y", "W", "kek"};
-const char *const scan_place_names[SCAN_PLACES] = {"heap",     "stack",    "thread stack", "file",   "other",
-                                                   "registers", "source",   "slot",         "use page", "compact slot",
+const char *const scan_place_names[SCAN_PLACES] = {"heap",        "stack",  "thread stack", "file",     "other",
+                                                   "registers",   "source", "slot",         "use page", "compact slot",
                                                    "coffer page", "prekey", "bench",        "planted"};
 const char *const scan_form_names[SCAN_FORMS] = {"raw", "reversed", "hex", "HEX", "base64", "base64+1", "base64+2"};
 
@@ -104,7 +104,8 @@ const char *scan_start(void) {
     pagemap_descriptor = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (pagemap_descriptor < 0) return "/proc/self/pagemap cannot be opened";
     const size_t page = mg__sys_page(), bytes = (sizeof *arena + page - 1) & ~(page - 1);
-    unsigned char *reserved = mmap(NULL, bytes + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    unsigned char *reserved =
+        mmap(NULL, bytes + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (reserved == MAP_FAILED || mprotect(reserved + page, bytes, PROT_READ | PROT_WRITE) != 0) return "no memory";
     arena_from = (uintptr_t)reserved;
     arena_to = arena_from + bytes + 2 * page;
@@ -128,7 +129,8 @@ void scan_drop_registers(void) { memset(arena->snapshots, 0, sizeof arena->snaps
 
 void scan_begin(size_t windows) {
     arena->log2 = 13;
-    while (arena->log2 < MOST_LOG2 && (size_t)1 << arena->log2 < 2 * windows) arena->log2++;
+    while (arena->log2 < MOST_LOG2 && (size_t)1 << arena->log2 < 2 * windows)
+        arena->log2++;
     memset(arena->table, 0, sizeof arena->table[0] << arena->log2);
     memset(arena->filter, 0, (size_t)1 << arena->log2);
     arena->needle_count = 0;
@@ -155,18 +157,21 @@ int scan_add(enum scan_column column, size_t bytes, unsigned forms) {
     }
     struct needle *needle = &arena->needles[number];
     *needle = (struct needle){column, forms, bytes, store_take(bytes)};
-    for (size_t i = 0; i < bytes; i++) needle->masked[i] = pad_at(i);
+    for (size_t i = 0; i < bytes; i++)
+        needle->masked[i] = pad_at(i);
     return number;
 }
 
 void scan_set(int needle, size_t offset, const unsigned char *raw, size_t bytes) {
     unsigned char *masked = arena->needles[needle].masked;
-    for (size_t i = offset; i < offset + bytes; i++) masked[i] = (unsigned char)(raw[i - offset] ^ pad_at(i));
+    for (size_t i = offset; i < offset + bytes; i++)
+        masked[i] = (unsigned char)(raw[i - offset] ^ pad_at(i));
 }
 
 void scan_get(int needle, size_t offset, unsigned char *raw, size_t bytes) {
     const unsigned char *masked = arena->needles[needle].masked;
-    for (size_t i = offset; i < offset + bytes; i++) raw[i - offset] = (unsigned char)(masked[i] ^ pad_at(i));
+    for (size_t i = offset; i < offset + bytes; i++)
+        raw[i - offset] = (unsigned char)(masked[i] ^ pad_at(i));
 }
 
 void scan_recolumn(int needle, enum scan_column column) { arena->needles[needle].column = column; }
@@ -186,7 +191,8 @@ static void insert_window(uint64_t word, uint64_t ref) {
     const uint64_t key = mixed(word), places = (uint64_t)1 << arena->log2, bit = key >> (61 - arena->log2);
     uint64_t at = key >> (64 - arena->log2);
     arena->filter[bit / 8] |= (unsigned char)(1U << (bit % 8));
-    while (arena->table[at].key != 0) at = (at + 1) & (places - 1);
+    while (arena->table[at].key != 0)
+        at = (at + 1) & (places - 1);
     arena->table[at] = (struct slot){key, ref};
 }
 
@@ -279,7 +285,8 @@ static void body_plant(void *arg) {
     struct planting *planting = arg;
     const struct needle *needle = &arena->needles[planting->needle];
     planting->bytes = text_bytes(needle->bytes, planting->form);
-    for (size_t i = 0; i < planting->bytes; i++) planting->to[i] = text_at(needle, planting->form, i);
+    for (size_t i = 0; i < planting->bytes; i++)
+        planting->to[i] = text_at(needle, planting->form, i);
 }
 
 size_t scan_plant(int needle, enum scan_form form, void *to) {
@@ -322,11 +329,13 @@ static uint64_t load_word(const unsigned char *p) {
 /* How many bytes from p on are those of the text from the offset on. */
 static size_t run_length(const unsigned char *p, size_t bytes, const struct text *text, size_t offset) {
     size_t n = 0;
-    while (n < bytes && offset + n < text->bytes && p[n] == (text->masked[offset + n] ^ pad_at(offset + n))) n++;
+    while (n < bytes && offset + n < text->bytes && p[n] == (text->masked[offset + n] ^ pad_at(offset + n)))
+        n++;
     return n;
 }
 
-static void note(struct scan_result *result, const struct text *text, enum scan_place place, uintptr_t where, size_t run) {
+static void note(struct scan_result *result, const struct text *text, enum scan_place place, uintptr_t where,
+                 size_t run) {
     struct scan_cell *cell = &result->cells[arena->needles[text->needle].column][place];
     cell->runs++;
     if (run <= cell->longest) return;
@@ -355,7 +364,8 @@ static size_t look_up(struct scan_result *result, const unsigned char *p, size_t
 
 static int line_is_zero(const unsigned char *p) {
     uint64_t seen = 0;
-    for (size_t i = 0; i < 72; i += 8) seen |= load_word(p + i);
+    for (size_t i = 0; i < 72; i += 8)
+        seen |= load_word(p + i);
     return seen == 0;
 }
 
@@ -468,11 +478,14 @@ static void body_scan(void *arg) {
         const char *name = line;
         const int is_private = line[1 + 3] == 'p';
         for (int field = 0; field < 5; field++) { /* permissions, offset, device, inode */
-            while (*name != ' ' && name < end) name++;
+            while (*name != ' ' && name < end)
+                name++;
             if (field < 4)
-                while (*name == ' ') name++;
+                while (*name == ' ')
+                    name++;
         }
-        while (*name == ' ') name++;
+        while (*name == ' ')
+            name++;
         const int of_kernel = strncmp(name, "[vvar", 5) == 0 || strncmp(name, "[vsyscall]", 10) == 0;
         if (!of_kernel) search_mapping(result, from, to, is_private && *name == '/', place_of_name(name));
         line = end + 1;

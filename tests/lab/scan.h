@@ -55,7 +55,16 @@ enum scan_place {
 };
 extern const char *const scan_place_names[SCAN_PLACES];
 
-enum scan_form { SCAN_RAW, SCAN_REVERSED, SCAN_HEX, SCAN_HEX_UPPER, SCAN_BASE64, SCAN_BASE64_1, SCAN_BASE64_2, SCAN_FORMS };
+enum scan_form {
+    SCAN_RAW,
+    SCAN_REVERSED,
+    SCAN_HEX,
+    SCAN_HEX_UPPER,
+    SCAN_BASE64,
+    SCAN_BASE64_1,
+    SCAN_BASE64_2,
+    SCAN_FORMS
+};
 enum { SCAN_ALL_FORMS = (1 << SCAN_FORMS) - 1, SCAN_SHORT_FORMS = (1 << SCAN_RAW) | (1 << SCAN_REVERSED) };
 extern const char *const scan_form_names[SCAN_FORMS];
 
@@ -120,6 +129,6 @@ static inline void scan_store_registers(unsigned char *to) { (void)to; }
 #endif
 extern unsigned char *scan_snapshots; /* SCAN_SNAPSHOTS of them */
 void scan_drop_registers(void);
-#define SCAN_REGISTERS_NOW(i) scan_store_registers(scan_snapshots + (size_t)(i) * SCAN_SNAPSHOT_BYTES)
+#define SCAN_REGISTERS_NOW(i) scan_store_registers(scan_snapshots + (size_t)(i)*SCAN_SNAPSHOT_BYTES)
 
 #endif

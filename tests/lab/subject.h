@@ -26,7 +26,8 @@ static inline int find_benches(enum mg__kind kind, unsigned count) {
         bench_bytes[bench_count] = (size_t)(taken[bench_count]->top - taken[bench_count]->low);
         scan_name(SCAN_BENCH, bench_low[bench_count], bench_bytes[bench_count]);
     }
-    for (unsigned i = 0; i < bench_count; i++) mg__bench_give(kind, taken[i]);
+    for (unsigned i = 0; i < bench_count; i++)
+        mg__bench_give(kind, taken[i]);
     return bench_count == count;
 }
 
@@ -34,7 +35,8 @@ static inline int find_benches(enum mg__kind kind, unsigned count) {
 static inline int benches_are_blank(void) {
     uint64_t seen = 0;
     for (unsigned b = 0; b < bench_count; b++)
-        for (size_t i = 0; i < bench_bytes[b]; i += 8) seen |= load_word(bench_low[b] + i);
+        for (size_t i = 0; i < bench_bytes[b]; i += 8)
+            seen |= load_word(bench_low[b] + i);
     return seen == 0;
 }
 
@@ -102,10 +104,12 @@ static inline void body_keys(void *arg) {
     const uint32_t epoch = atomic_load(&d->coffer->current);
     const size_t bytes = d->coffer->policy.prekey_bytes;
     const unsigned char *x = mg__region_data(d->coffer->prekeys[epoch], bytes);
-    const unsigned char *y = (const unsigned char *)d->coffer->page + epoch * (size_t)MG_KEY_BYTES; /* first in the page */
+    const unsigned char *y =
+        (const unsigned char *)d->coffer->page + epoch * (size_t)MG_KEY_BYTES; /* first in the page */
     unsigned char hash[32], key[32], ks[32], subkey[32], prefix[MG_PREFIX_BYTES], tail[8];
     mg__crypto_hash(hash, x, bytes);
-    for (size_t i = 0; i < 32; i++) key[i] = (unsigned char)(y[i] ^ hash[i]);
+    for (size_t i = 0; i < 32; i++)
+        key[i] = (unsigned char)(y[i] ^ hash[i]);
     mg__crypto_derive(ks, MG_DERIVE_SECRETS, key);
     mg__prefix_bytes(d->entry->prefix, prefix);
     mg__crypto_subkey(subkey, ks, prefix);
@@ -129,9 +133,12 @@ static inline struct keys find_keys(const memguard_vault *vault, memguard_secret
     struct deriving d = {.coffer = coffer_of(vault), .entry = mg__entry_at(secret.id), .plain = plain};
     const size_t bytes = atomic_load(&d.entry->bytes) + 32, prekey_bytes = d.coffer->policy.prekey_bytes;
     d.stream_bytes = bytes < 4096 ? bytes : 4096;
-    d.keys = (struct keys){scan_add(SCAN_K, 32, SCAN_ALL_FORMS),      scan_add(SCAN_X, prekey_bytes, SCAN_SHORT_FORMS),
-                           scan_add(SCAN_Y, 32, SCAN_ALL_FORMS),      scan_add(SCAN_HX, 32, SCAN_ALL_FORMS),
-                           scan_add(SCAN_KS, 32, SCAN_ALL_FORMS),     scan_add(SCAN_S, 32, SCAN_ALL_FORMS),
+    d.keys = (struct keys){scan_add(SCAN_K, 32, SCAN_ALL_FORMS),
+                           scan_add(SCAN_X, prekey_bytes, SCAN_SHORT_FORMS),
+                           scan_add(SCAN_Y, 32, SCAN_ALL_FORMS),
+                           scan_add(SCAN_HX, 32, SCAN_ALL_FORMS),
+                           scan_add(SCAN_KS, 32, SCAN_ALL_FORMS),
+                           scan_add(SCAN_S, 32, SCAN_ALL_FORMS),
                            scan_add(SCAN_STREAM, d.stream_bytes, SCAN_SHORT_FORMS)};
     scan_call(body_keys, &d);
     CHECK(d.fits);
@@ -209,7 +216,8 @@ static inline int workers_start(void) {
 
 static inline void workers_stop(void) {
     workers_begin(NULL);
-    for (int i = 0; i < WORKERS; i++) CHECK(pthread_join(workers[i], NULL) == 0);
+    for (int i = 0; i < WORKERS; i++)
+        CHECK(pthread_join(workers[i], NULL) == 0);
 }
 
 /* What `use` calls in these tests: touches every byte, one at a time, so that nothing of them stays with the host. */

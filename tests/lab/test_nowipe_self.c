@@ -21,14 +21,25 @@ static int failures_of(void (*test)(void)) {
 static unsigned strays_in(const char *state) {
     const struct row *row = row_of(state);
     unsigned strays = 0;
-    for (enum scan_column c = 0; c < SCAN_COLUMNS; c++) strays += row->strays[c];
+    for (enum scan_column c = 0; c < SCAN_COLUMNS; c++)
+        strays += row->strays[c];
     return strays;
 }
 
 TEST(the_scan_fails_in_every_state_that_follows_cipher_calls) {
-    static const char *const states[] = {"taken; leased", "lease ended", "READ view released", "WRITE view released",
-                                         "after use", "after use by 4 threads", "replaced", "moved in", "sealed again",
-                                         "re-keyed", "locked", "unlocked", "destroyed"};
+    static const char *const states[] = {"taken; leased",
+                                         "lease ended",
+                                         "READ view released",
+                                         "WRITE view released",
+                                         "after use",
+                                         "after use by 4 threads",
+                                         "replaced",
+                                         "moved in",
+                                         "sealed again",
+                                         "re-keyed",
+                                         "locked",
+                                         "unlocked",
+                                         "destroyed"};
     CHECK(failures_of(test_no_secret_is_astray_in_any_state) > 0);
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
         if (!CHECK(strays_in(states[i]) > 0)) printf("  nothing found: %s\n", states[i]);
@@ -38,7 +49,11 @@ TEST(the_scan_fails_without_a_lease) { CHECK(failures_of(test_no_secret_is_astra
 
 TEST(the_scan_fails_with_a_housekeeper) { CHECK(failures_of(test_no_secret_is_astray_when_the_housekeeper_tends) > 0); }
 
-TEST(the_emergency_wipe_fails) { CHECK(failures_of(test_nothing_is_left_after_an_emergency_wipe) > 0); }
+TEST(the_emergency_wipe_fails) {
+    const int failures = failures_of(test_nothing_is_left_after_an_emergency_wipe);
+    if (atomic_load(&check_skip)) SKIP("nothing can be scanned here");
+    CHECK(failures > 0);
+}
 
 TEST(the_search_for_signal_frames_fails) { CHECK(failures_of(test_signal_frames_on_benches_are_wiped) > 0); }
 
