@@ -40,7 +40,9 @@
  *   Structs    Begin with their size: set `size = sizeof` (the *_INIT macros do), zero means default. A larger
  *              struct of a newer header is accepted when its tail is zero, otherwise ERR_ARGUMENT.
  *   Common     ERR_ARGUMENT, ERR_STALE and ERR_FORKED may come from every function that takes a pointer, a handle
- *   errors     or a vault; "Errors" lists name what else there is.
+ *   errors     or a vault; ERR_LOCK_LIMIT, ERR_MAP_LIMIT, ERR_MEMORY, ERR_RANDOM and ERR_SYSTEM from every one that makes,
+ *              opens, changes, locks or purges, when the system refuses; "Errors" lists name what else there is, and what is
+ *              likely.
  */
 #ifndef MEMGUARD_H
 #define MEMGUARD_H
@@ -289,7 +291,7 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_destroy(memguard_v
 
 /* Makes now what later calls would make when first needed, so that they need no new kind of system call and cannot run out:
  * guarded pages for `open_bytes` of secrets open at once (each at least a page), and benches for `parallel` threads.
- * After it, calls within these numbers make only mprotect, futex and clock calls. Errors: SIZE (open_bytes over
+ * After it, calls within these numbers make only mprotect, futex, clock and getrandom calls (the last at leases and re-keys). Errors: SIZE (open_bytes over
  * MEMGUARD_SIZE_MAX), LOCK_LIMIT, MAP_LIMIT, MEMORY (what was made stays). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_prepare(memguard_vault *vault, size_t open_bytes,
                                                                       unsigned parallel);

@@ -76,15 +76,16 @@ struct use {
     memguard_fn *fn;
     void *arg;
     int *result; /* may be null */
+    bool ran;
 };
 
-/* Runs fn with the bytes in the host's hands. false: they were revoked; *ran: fn was called. */
-static bool show(struct use *use, const unsigned char *data, bool *ran) {
+/* Runs fn with the bytes in the host's hands. false: they were revoked. */
+static bool show(struct use *use, const unsigned char *data) {
     struct mg__entry *entry = use->borrow.entry;
     struct mg__thread *thread = use->borrow.thread;
     struct mg__use_link link = {use->borrow.vault, atomic_load_explicit(&thread->uses, memory_order_relaxed)};
-    *ran = mg__entry_hold(entry);
-    if (MG_UNLIKELY(!*ran)) return true;
+    use->ran = mg__entry_hold(entry);
+    if (MG_UNLIKELY(!use->ran)) return true;
     atomic_store_explicit(&thread->uses, &link, memory_order_relaxed);
     const int result = use->fn(data, size_of(entry), use->arg);
     if (use->result != NULL) *use->result = result;
@@ -110,30 +111,29 @@ static memguard_status use_in_page(struct use *use, struct mg__use_page *page) {
     struct mg__vault *vault = use->borrow.vault;
     const size_t bytes = size_of(use->borrow.entry);
     unsigned char *data = mg__region_data(page->region, bytes);
-    bool ran = false, intact = true;
+    bool intact = true;
     const memguard_status status = fill_page(use, data);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) {
         mg__use_page_give(page, bytes);
         return status;
     }
     mg__use_page_show(page, mg__entry_id(use->borrow.entry));
-    const bool whole = show(use, data, &ran);
+    const bool whole = show(use, data);
     mg__use_page_end(page, !whole);
     if (MG_LIKELY(whole)) intact = mg__region_intact_near(page->region, bytes, NEAR_BYTES);
     mg__use_page_give(page, MG_LIKELY(intact) ? bytes : mg__sys_page());
     if (MG_UNLIKELY(!intact)) mg__corrupted(vault, bytes);
-    return outcome(ran, whole);
+    return outcome(use->ran, whole);
 }
 
 /* The bytes are shown where a view would be. */
 static memguard_status use_in_view(struct use *use) {
     unsigned char *data = NULL;
-    bool ran = false;
     memguard_status status = view_open(&use->borrow, &data);
     if (status != MEMGUARD_OK) return status;
-    const bool whole = show(use, data, &ran);
+    const bool whole = show(use, data);
     if (whole) status = view_close(use->borrow.vault, use->borrow.entry);
-    return status != MEMGUARD_OK ? status : outcome(ran, whole);
+    return status != MEMGUARD_OK ? status : outcome(use->ran, whole);
 }
 
 /* All use pages are busy: a guarded slot will do, if there is one; else wait for a page, unless this thread itself keeps others
@@ -174,6 +174,7 @@ static memguard_status use_secret(uint64_t id, struct use *use) {
     memguard_status status = begin(id, false, &use->borrow);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
     status = use_pinned(use);
+    if (MG_UNLIKELY(status != MEMGUARD_OK && !use->ran)) mg__limits_refund(use->borrow.entry);
     const bool over = mg__limits_end(use->borrow.entry);
     const enum mg__unpin left = mg__entry_unpin(use->borrow.entry, false);
     mg__secret_after(use->borrow.entry, left);
@@ -289,6 +290,7 @@ static memguard_status acquire_read(uint64_t id, struct borrow *borrow, memguard
     status = open_for_reading(borrow, &data);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) {
         (void)take_mark(view, borrow->thread, borrow->vault); /* ours alone so far */
+        mg__limits_refund(borrow->entry);
         return refuse(borrow, false, status);
     }
     fill_view(view, borrow, id, data);
@@ -306,7 +308,9 @@ static memguard_status open_for_writing(struct borrow *borrow, memguard_view *vi
         status = mg__close(borrow->vault, borrow->entry, false);
         if (status == MEMGUARD_OK) status = mg__fail_plain(MEMGUARD_ERR_STALE);
     }
-    if (status != MEMGUARD_OK) (void)take_mark(view, borrow->thread, borrow->vault); /* ours alone so far */
+    if (status == MEMGUARD_OK) return status;
+    (void)take_mark(view, borrow->thread, borrow->vault); /* ours alone so far */
+    mg__limits_refund(borrow->entry);
     return status;
 }
 

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-void (*mg__coffer_on_lease)(uint64_t end_ns);
+void (*_Atomic mg__coffer_on_lease)(uint64_t end_ns);
 
 enum { WORDS = MG_KEY_BYTES / 8, AREAS = 6 };
 
@@ -211,7 +211,8 @@ static memguard_status ensure_lease(struct mg__coffer *coffer) {
     const memguard_status status = start_lease(coffer);
     const uint64_t end = atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed);
     mg__mutex_unlock(&coffer->mutex);
-    if (status == MEMGUARD_OK && mg__coffer_on_lease != NULL) mg__coffer_on_lease(end);
+    void (*tell)(uint64_t) = atomic_load(&mg__coffer_on_lease);
+    if (status == MEMGUARD_OK && tell != NULL) tell(end);
     return status;
 }
 
@@ -237,14 +238,26 @@ static size_t leased_slot(struct mg__coffer *coffer, uint32_t prefix) {
     return 0;
 }
 
+/* No two keys ever share a mask. */
+static bool body_renew_mask(struct mg__coffer *coffer, size_t k) {
+    uint64_t words[WORDS];
+    if (mg__sys_random(words, sizeof words) != 0) return false;
+    for (size_t i = 0; i < WORDS; i++)
+        atomic_store_explicit(&mask_area(coffer)->keys[k][i], words[i], memory_order_release);
+    return true;
+}
+
 /* Keeps a subkey for the rest of the lease; gives up when somebody else changes the lease. */
 static void body_keep(struct mg__coffer *coffer, uint64_t sequence, uint32_t prefix, const unsigned char *subkey) {
     if (atomic_exchange_explicit(&coffer->lease_writer, 1, memory_order_acquire) != 0) return;
     if (atomic_load(&coffer->sequence) == sequence) {
         const size_t k = 2 + coffer->next_victim++ % (MG_LEASE_KEYS - 2);
         atomic_fetch_add(&coffer->sequence, 1);
-        store_masked(value_area(coffer)->keys[k], mask_area(coffer)->keys[k], subkey);
-        atomic_store_explicit(&coffer->lease_prefixes[k], prefix, memory_order_release);
+        atomic_store_explicit(&coffer->lease_prefixes[k], 0, memory_order_release);
+        if (body_renew_mask(coffer, k)) {
+            store_masked(value_area(coffer)->keys[k], mask_area(coffer)->keys[k], subkey);
+            atomic_store_explicit(&coffer->lease_prefixes[k], prefix, memory_order_release);
+        }
         atomic_fetch_add_explicit(&coffer->sequence, 1, memory_order_release);
     }
     atomic_store_explicit(&coffer->lease_writer, 0, memory_order_release);

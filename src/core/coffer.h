@@ -70,6 +70,6 @@ MG_MUST_USE memguard_status mg__coffer_unseal(struct mg__coffer *coffer, const s
                                               unsigned char *plain, const unsigned char *sealed, size_t bytes);
 
 /* Told when a lease was started: when it must end. Set once by the housekeeper. */
-extern void (*mg__coffer_on_lease)(uint64_t end_ns);
+extern void (*_Atomic mg__coffer_on_lease)(uint64_t end_ns);
 
 #endif

@@ -59,7 +59,7 @@ void mg__housekeeper_poke(uint64_t due_ns) {
 
 memguard_status mg__housekeeper_start(void) {
     atomic_store(&stopping, 0);
-    mg__coffer_on_lease = mg__housekeeper_poke;
+    atomic_store(&mg__coffer_on_lease, mg__housekeeper_poke);
     const int error = mg__sys_thread_start(keep_house, NULL, &thread);
     if (error == 0) return MEMGUARD_OK;
     return mg__fail(MEMGUARD_ERR_SYSTEM, error, "the housekeeper thread could not be started (errno %d)", error);

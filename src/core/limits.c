@@ -106,6 +106,11 @@ memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow) {
     return MEMGUARD_OK;
 }
 
+void mg__limits_refund(struct mg__entry *entry) {
+    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    if (limits != NULL && atomic_load(&limits->uses_are_counted)) atomic_fetch_add(&limits->uses, 1);
+}
+
 bool mg__limits_end_slow(struct mg__entry *entry) {
     struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
     const uint64_t now = mg__sys_boottime_ms(), idle = atomic_load(&limits->idle_ms);

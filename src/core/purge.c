@@ -47,17 +47,18 @@ static bool mark_or_end(struct mg__vault *vault, struct mg__entry *entry, uint64
     }
 }
 
-static void take_memory_away(struct mg__entry *entry) {
+static bool take_memory_away(struct mg__entry *entry) {
     const uint32_t rest = atomic_load(&entry->rest);
     const bool guarded = rest != MEMGUARD_COMPACT || (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) != 0;
-    (void)mg__use_page_revoke(mg__entry_id(entry)); /* counted by pins */
-    if (rest == MEMGUARD_SEALED && entry->open.region != NULL) mg__region_revoke(entry->open.region);
-    if (rest != MEMGUARD_SEALED && guarded) mg__region_revoke(entry->body.region);
+    bool taken = mg__use_page_revoke(mg__entry_id(entry));
+    if (rest == MEMGUARD_SEALED && entry->open.region != NULL) taken = mg__region_revoke(entry->open.region) && taken;
+    if (rest != MEMGUARD_SEALED && guarded) taken = mg__region_revoke(entry->body.region) && taken;
+    return taken;
 }
 
 struct revocation {
     uint64_t revoked;
-    bool compact;
+    bool compact, refused;
 };
 
 /* One entry that outlived the wait: ends, or is revoked. Waits for the library's own work on it. */
@@ -71,7 +72,7 @@ static void revoke_entry(struct mg__vault *vault, struct mg__entry *entry, uint6
             sum->revoked += pins;
             if (atomic_load(&entry->rest) == MEMGUARD_COMPACT && (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) == 0)
                 sum->compact = true;
-            take_memory_away(entry);
+            if (!take_memory_away(entry)) sum->refused = true;
             mg__secret_after(entry, mg__entry_unpin(entry, false));
             return;
         }
@@ -81,14 +82,15 @@ static void revoke_entry(struct mg__vault *vault, struct mg__entry *entry, uint6
 }
 
 static uint64_t revoke_rest(struct mg__vault *vault) {
-    struct revocation sum = {0, false};
+    struct revocation sum = {0, false, false};
     const uint32_t count = mg__table_count();
     for (uint32_t i = 0; i < count; i++) {
         struct mg__entry *entry = mg__entry_by_index(i);
         uint64_t word = 0;
         if (belongs(entry, vault, &word)) revoke_entry(vault, entry, word, &sum);
     }
-    if (sum.compact) mg__compact_revoke(vault->arena);
+    if (sum.compact && !mg__compact_revoke(vault->arena)) sum.refused = true;
+    if (sum.refused) atomic_store(&vault->unrevoked, true);
     return sum.revoked;
 }
 
@@ -135,6 +137,8 @@ static memguard_status complete(struct mg__vault *vault, uint32_t wait_ms) {
     atomic_fetch_add(&vault->revoked, revoked);
     const memguard_status status = begin_anew(vault);
     mg__mutex_unlock(&vault->control);
+    if (atomic_exchange(&vault->unrevoked, false))
+        return mg__fail(MEMGUARD_ERR_SYSTEM, 0, "the system refused to take pages away from their holders: they can still read them");
     if (status != MEMGUARD_OK || revoked == 0) return status;
     return mg__fail(MEMGUARD_ERR_REVOKED, 0, "%llu borrows were taken away", (unsigned long long)revoked);
 }

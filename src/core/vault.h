@@ -32,6 +32,7 @@ struct mg__vault {
     _Atomic uint32_t purge;         /* MG_PURGE_*; changed under `control` */
     uint32_t deferred_to;           /* number of the thread whose last release completes a purge; under `control` */
     uint32_t deferred_wait_ms;
+    _Atomic bool unrevoked;         /* the purge at work could not take a page away */
     uint64_t made_ns;
     _Atomic uint64_t purges, revoked, auth_failures;
 };
@@ -142,6 +143,8 @@ MG_MUST_USE memguard_status mg__limits_set(struct mg__vault *vault, struct mg__e
 void mg__limits_drop(struct mg__entry *entry);
 /* At the begin of a borrow: EXPIRED, or (borrow) one use taken. */
 MG_MUST_USE memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow);
+/* Gives back the use that a borrow took which failed. */
+void mg__limits_refund(struct mg__entry *entry);
 /* At its end, still pinned: true when the secret has reached a limit. */
 MG_MUST_USE bool mg__limits_end_slow(struct mg__entry *entry);
 static inline MG_MUST_USE memguard_status mg__limits_begin(struct mg__entry *entry, bool borrow) {

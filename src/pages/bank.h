@@ -59,13 +59,13 @@ MG_MUST_USE bool mg__region_intact_near(const struct mg__region *region, size_t 
 void mg__region_give(struct mg__region *region, size_t data_bytes);
 /* Takes the region away from whoever reads or writes it and wipes it. The address stays, without access, until mg__region_give.
  * The caller sees to it that nobody else gives or protects it meanwhile. */
-void mg__region_revoke(struct mg__region *region);
+MG_MUST_USE bool mg__region_revoke(struct mg__region *region); /* false: the kernel refused, whoever holds it can still read it */
 /* Everything of every kind, from a signal handler. */
 void mg__bank_emergency_wipe(void);
 
 /* ---- canary pattern (canary.c) ---- */
 
-MG_MUST_USE int mg__canary_start(void);
+MG_MUST_USE memguard_status mg__canary_start(void);
 /* The pattern depends on the address modulo 16 alone. */
 void mg__canary_fill(unsigned char *p, size_t bytes);
 MG_MUST_USE bool mg__canary_intact(const unsigned char *p, size_t bytes);
@@ -122,8 +122,8 @@ void mg__use_page_end(struct mg__use_page *page, bool revoked);
 void mg__use_page_give(struct mg__use_page *page, size_t data_bytes);
 MG_MUST_USE memguard_status mg__use_page_prepare(enum mg__kind kind, unsigned parallel);
 unsigned mg__use_page_count(void);
-/* Takes all pages away that show bytes of `owner`; gives how many. */
-unsigned mg__use_page_revoke(uint64_t owner);
+/* Takes all pages away that show bytes of `owner`. false: one could not be taken. */
+MG_MUST_USE bool mg__use_page_revoke(uint64_t owner);
 void mg__use_page_note_wait(void);
 uint64_t mg__use_page_waits(void);
 
@@ -145,7 +145,7 @@ MG_MUST_USE bool mg__compact_intact(const struct mg__compact_arena *arena, const
                                     size_t bytes);
 void mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes);
 /* Takes all pages away from whoever reads them. */
-void mg__compact_revoke(struct mg__compact_arena *arena);
+MG_MUST_USE bool mg__compact_revoke(struct mg__compact_arena *arena);
 size_t mg__compact_pages(const struct mg__compact_arena *arena);
 
 /* ---- figures ---- */

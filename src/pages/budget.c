@@ -48,7 +48,7 @@ memguard_status mg__budget_fail(enum mg__kind kind, int error, size_t needed) {
         return mg__fail_lock_limit(limit, mg__budget_in_use(), needed, error);
     }
     if (error == ENOSYS)
-        return mg__fail(MEMGUARD_ERR_UNSUPPORTED, error, "memfd_secret(2) is not to be had here: the kernel lacks it, or a filter refuses it");
+        return mg__fail(MEMGUARD_ERR_SYSTEM, error, "memfd_secret(2) is not to be had here: the kernel lacks it, or a filter refuses it");
     if (error == EMFILE || error == ENFILE)
         return mg__fail(MEMGUARD_ERR_SYSTEM, error, "no file descriptor is free for protected pages: raise RLIMIT_NOFILE");
     return mg__fail(MEMGUARD_ERR_SYSTEM, error, "protected pages could not be made (errno %d)", error);

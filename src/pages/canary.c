@@ -13,24 +13,26 @@ static void without_zeros(unsigned char *bytes) {
     memcpy(bytes + 16, bytes, 16);
 }
 
-int mg__canary_start(void) {
+static memguard_status draw(unsigned char *page) {
+    int error = mg__sys_random(page, 16);
+    if (error != 0) return mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness for the canaries (errno %d)", error);
+    without_zeros(page);
+    error = mg__sys_private_advise(page, mg__sys_page());
+    if (error == 0) error = mg__sys_protect(page, mg__sys_page(), MG_ACCESS_READ);
+    return error == 0 ? MEMGUARD_OK : mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
+}
+
+memguard_status mg__canary_start(void) {
     int error = 0;
-    if (pattern != NULL) return 0;
+    if (pattern != NULL) return MEMGUARD_OK;
     unsigned char *page = mg__sys_map_table(mg__sys_page(), &error);
-    if (page == NULL) return error;
-    error = mg__sys_random(page, 16);
-    if (error == 0) error = mg__sys_private_advise(page, mg__sys_page());
-    if (error == 0) {
-        without_zeros(page);
-        error = mg__sys_protect(page, mg__sys_page(), MG_ACCESS_READ);
-    }
-    if (error != 0) {
-        /* The page held nothing but randomness that was never used. */
-        (void)mg__sys_unmap(page, mg__sys_page());
-        return error;
-    }
-    pattern = page;
-    return 0;
+    if (page == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
+    const memguard_status status = draw(page);
+    if (status == MEMGUARD_OK)
+        pattern = page;
+    else
+        (void)mg__sys_unmap(page, mg__sys_page()); /* it held nothing but randomness that was never used */
+    return status;
 }
 
 static size_t head_bytes(const unsigned char *p, size_t bytes) {

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RUNS_KEPT = 64, RUNS_KEPT_BYTES = 16 << 20, FIRST_SLOTS = 4, MOST_SLOTS = 32, MOST_RESTING = 8 };
+enum { RUNS_KEPT = 64, RUNS_KEPT_BYTES = 16 << 20, SHORT_RUN_PAGES = 16, FIRST_SLOTS = 4, MOST_SLOTS = 32, MOST_RESTING = 8 };
 
 struct mg__chunk {
     struct mg__chunk *next; /* in the list of all chunks: push only */
@@ -38,17 +38,15 @@ static bool started;
 /* ---- making ---- */
 
 memguard_status mg__bank_start(void) {
-    int error = 0;
+    memguard_status status = MEMGUARD_OK;
     mg__mutex_lock(&start_mutex);
     if (!started) {
         mg__arch_init();
-        error = mg__canary_start();
-        started = error == 0;
+        status = mg__canary_start();
+        started = status == MEMGUARD_OK;
     }
     mg__mutex_unlock(&start_mutex);
-    if (error == 0) return MEMGUARD_OK;
-    if (error == ENOMEM) return mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
-    return mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness for the canaries (errno %d)", error);
+    return status;
 }
 
 static void publish(struct mg__chunk *chunk) {
@@ -175,10 +173,17 @@ static void keep(struct store *store, struct mg__region *region) {
     }
 }
 
+/* The one of this size that has rested longest; of short runs one is left resting, so that no address comes back at once. */
 static struct mg__region *find_kept(struct store *store, size_t bytes) {
-    struct mg__region **link = &store->runs;
-    while (*link != NULL && (*link)->bytes != bytes) link = &(*link)->next;
-    return *link == NULL ? NULL : take_kept(store, link);
+    struct mg__region **oldest = NULL;
+    size_t found = 0;
+    for (struct mg__region **link = &store->runs; *link != NULL; link = &(*link)->next) {
+        if ((*link)->bytes != bytes) continue;
+        oldest = link;
+        found++;
+    }
+    const size_t resting = bytes <= SHORT_RUN_PAGES * mg__sys_page() ? 1 : 0;
+    return found <= resting ? NULL : take_kept(store, oldest);
 }
 
 static int map_run(struct store *store, enum mg__kind kind, size_t bytes, struct mg__chunk **made) {
@@ -284,6 +289,10 @@ static memguard_status take_slot(enum mg__kind kind, struct mg__region **region)
 memguard_status mg__bank_reserve(enum mg__kind kind, size_t slots) {
     struct store *store = &stores[kind];
     int error = 0;
+    if (slots > MG_FIFO_CELLS / 2)
+        return mg__fail(MEMGUARD_ERR_MAP_LIMIT, 0, "%zu guarded slots: at most %d can be kept ready", slots, MG_FIFO_CELLS / 2);
+    const uint64_t limit = kind == MG_KIND_PLAIN ? UINT64_MAX : mg__sys_lock_limit(), in_use = mg__budget_in_use();
+    if (limit != UINT64_MAX && slots * mg__sys_page() > limit) return mg__fail_lock_limit(limit, in_use, slots * mg__sys_page(), 0);
     mg__mutex_lock(&store->grow);
     while (error == 0 && mg__fifo_count(&store->free_slots) < slots)
         error = grow_slots(store, kind, NULL);
@@ -329,12 +338,13 @@ bool mg__region_intact_near(const struct mg__region *region, size_t bytes, size_
     return mg__canary_intact(region->base + (slack - look), look);
 }
 
-/* Its pages go to the kernel, and it is never used again. */
-static void retire(struct mg__region *region) {
-    (void)mg__sys_blank(region->base, region->bytes); /* else it stays as it is, out of use */
+/* Its pages go to the kernel, and it is never used again. false: the kernel refused, and it stays as it is, out of use. */
+static bool retire(struct mg__region *region) {
+    const bool blank = mg__sys_blank(region->base, region->bytes) == 0;
     atomic_store_explicit(&region->access, MG_ACCESS_NONE, memory_order_relaxed);
     mg__budget_release(region->kind, region->bytes);
     atomic_store(&region->state, MG_REGION_REVOKED);
+    return blank;
 }
 
 static bool make_free(struct mg__region *region, size_t data_bytes) {
@@ -348,7 +358,7 @@ static bool make_free(struct mg__region *region, size_t data_bytes) {
 void mg__region_give(struct mg__region *region, size_t data_bytes) {
     bool reusable = atomic_load(&region->state) != MG_REGION_REVOKED;
     if (reusable && !make_free(region, data_bytes)) {
-        retire(region);
+        (void)retire(region); /* its bytes cannot be reached by anybody but us */
         reusable = false;
     }
     if (region->chunk->is_run) {
@@ -357,11 +367,11 @@ void mg__region_give(struct mg__region *region, size_t data_bytes) {
     } else if (reusable) {
         atomic_store_explicit(&region->state, MG_REGION_FREE, memory_order_release);
         /* Full is impossible, see grow_slots. */
-        if (!mg__fifo_push(&stores[region->kind].free_slots, region)) retire(region);
+        if (!mg__fifo_push(&stores[region->kind].free_slots, region)) (void)retire(region);
     }
 }
 
-void mg__region_revoke(struct mg__region *region) {
+bool mg__region_revoke(struct mg__region *region) {
     int error = 0;
     const bool shared = region->kind == MG_KIND_SECRETMEM, locked = region->kind == MG_KIND_LOCKED;
     void *moved = mg__sys_take_away(region->base, region->bytes, shared, locked, &error);
@@ -370,7 +380,8 @@ void mg__region_revoke(struct mg__region *region) {
         (void)mg__sys_unmap(moved, region->bytes); /* wiped: at worst address space stays */
     }
     /* Without the move the pages go back to the kernel as they are; the report's REVOKE bit was never given then. */
-    retire(region);
+    const bool blank = retire(region);
+    return blank || (moved != NULL && error == 0);
 }
 
 /* ---- probing, figures, emergency ---- */

@@ -125,11 +125,6 @@ memguard_status mg__compact_create(enum mg__kind kind, struct mg__compact_arena 
     return MEMGUARD_OK;
 }
 
-static void each_page(struct mg__compact_arena *arena, void (*visit)(struct page *)) {
-    const uint32_t pages = atomic_load_explicit(&arena->pages, memory_order_acquire);
-    for (uint32_t i = 0; i < pages; i++) visit(page_of(arena, (uint64_t)i << SLOT_BITS));
-}
-
 static void give_back(struct page *page) {
     mg__region_give(page->region, page->region->bytes);
     free((void *)page->next);
@@ -137,7 +132,8 @@ static void give_back(struct page *page) {
 
 void mg__compact_destroy(struct mg__compact_arena *arena) {
     size_t bytes = 0;
-    each_page(arena, give_back);
+    const uint32_t pages = atomic_load_explicit(&arena->pages, memory_order_acquire);
+    for (uint32_t i = 0; i < pages; i++) give_back(page_of(arena, (uint64_t)i << SLOT_BITS));
     for (size_t i = 0; i < BLOCKS; i++) {
         struct page *block = atomic_load_explicit(&arena->blocks[i], memory_order_relaxed);
         if (block == NULL) break; /* they were made one after another */
@@ -147,9 +143,13 @@ void mg__compact_destroy(struct mg__compact_arena *arena) {
     if (mg__round_up(sizeof *arena, mg__sys_page(), &bytes)) (void)mg__sys_unmap(arena, bytes);
 }
 
-static void revoke(struct page *page) { mg__region_revoke(page->region); }
-
-void mg__compact_revoke(struct mg__compact_arena *arena) { each_page(arena, revoke); }
+bool mg__compact_revoke(struct mg__compact_arena *arena) {
+    const uint32_t pages = atomic_load_explicit(&arena->pages, memory_order_acquire);
+    bool taken = true;
+    for (uint32_t i = 0; i < pages; i++)
+        taken = mg__region_revoke(page_of(arena, (uint64_t)i << SLOT_BITS)->region) && taken;
+    return taken;
+}
 
 size_t mg__compact_pages(const struct mg__compact_arena *arena) {
     return atomic_load_explicit(&arena->pages, memory_order_relaxed);

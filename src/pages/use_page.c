@@ -115,19 +115,19 @@ unsigned mg__use_page_count(void) {
 
 static bool revoke_page(struct mg__use_page *page, uint64_t owner) {
     /* The holder keeps away from a page that is revoked until the owner is 0. */
-    if (!atomic_compare_exchange_strong(&page->owner, &owner, TAKING_OVER)) return false;
-    mg__region_revoke(page->region);
+    if (!atomic_compare_exchange_strong(&page->owner, &owner, TAKING_OVER)) return true;
+    const bool taken = mg__region_revoke(page->region);
     atomic_store(&page->owner, 0);
-    return true;
+    return taken;
 }
 
-unsigned mg__use_page_revoke(uint64_t owner) {
-    unsigned revoked = 0;
+bool mg__use_page_revoke(uint64_t owner) {
+    bool taken = true;
     for (int kind = 0; kind < MG_KINDS; kind++) {
         const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_acquire);
-        for (unsigned i = 0; i < count; i++) revoked += revoke_page(&pools[kind].pages[i], owner);
+        for (unsigned i = 0; i < count; i++) taken = revoke_page(&pools[kind].pages[i], owner) && taken;
     }
-    return revoked;
+    return taken;
 }
 
 void mg__use_page_note_wait(void) { atomic_fetch_add_explicit(&waits, 1, memory_order_relaxed); }

@@ -100,14 +100,14 @@ bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high);
 
 /* Marks this process as the owner. Afterwards mg__sys_is_fork_child is false here and true in a child of fork or clone. */
 int mg__sys_fork_mark(void);
-extern _Atomic uint32_t *mg__sys_fork_word; /* 1 in the owner, 0 in a child; null before the mark */
+extern _Atomic uint32_t *_Atomic mg__sys_fork_word; /* 1 in the owner, 0 in a child; null before the mark */
 bool mg__sys_fork_by_pid(void);             /* the slow way, where no page can be zeroed by a fork */
 extern bool mg__sys_fork_word_trusted;
 
 static inline bool mg__sys_is_fork_child(void) {
-    if (MG_UNLIKELY(mg__sys_fork_word == NULL)) return false;
-    if (MG_LIKELY(mg__sys_fork_word_trusted))
-        return atomic_load_explicit(mg__sys_fork_word, memory_order_relaxed) == 0;
+    const _Atomic uint32_t *word = atomic_load_explicit(&mg__sys_fork_word, memory_order_acquire);
+    if (MG_UNLIKELY(word == NULL)) return false;
+    if (MG_LIKELY(mg__sys_fork_word_trusted)) return atomic_load_explicit(word, memory_order_relaxed) == 0;
     return mg__sys_fork_by_pid();
 }
 

@@ -418,20 +418,29 @@ bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high) {
 
 /* ---- fork ---- */
 
-_Atomic uint32_t *mg__sys_fork_word;
+_Atomic uint32_t *_Atomic mg__sys_fork_word;
 bool mg__sys_fork_word_trusted;
 static pid_t owner;
 
 bool mg__sys_fork_by_pid(void) { return getpid() != owner; }
 
-int mg__sys_fork_mark(void) {
+static struct mg__mutex mark_mutex;
+
+static int make_mark(void) {
     int error = 0;
-    if (mg__sys_fork_word != NULL) return 0;
+    if (atomic_load(&mg__sys_fork_word) != NULL) return 0;
     _Atomic uint32_t *word = mg__sys_map_table(mg__sys_page(), &error);
     if (word == NULL) return error;
     mg__sys_fork_word_trusted = mg__sys_zero_on_fork((void *)word, mg__sys_page()) == 0;
     owner = getpid();
     atomic_store(word, 1);
-    mg__sys_fork_word = word;
+    atomic_store_explicit(&mg__sys_fork_word, word, memory_order_release); /* publishes the rest */
     return 0;
+}
+
+int mg__sys_fork_mark(void) {
+    mg__mutex_lock(&mark_mutex);
+    const int error = make_mark();
+    mg__mutex_unlock(&mark_mutex);
+    return error;
 }

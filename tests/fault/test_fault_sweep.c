@@ -138,7 +138,7 @@ static const struct allowed {
     {"secret_random", MAKING},
     {"secret_use", S(LOCK_LIMIT) | S(MAP_LIMIT)},
     {"secret_acquire", S(LOCK_LIMIT) | S(MAP_LIMIT) | S(MEMORY)},
-    {"view_release", 0},
+    {"view_release", S(MAP_LIMIT) | S(MEMORY)},
     {"secret_rest", S(LOCK_LIMIT) | S(MAP_LIMIT) | S(MEMORY)},
     {"secret_freeze", 0},
     {"secret_resize", S(LOCK_LIMIT) | S(MAP_LIMIT) | S(MEMORY)},
