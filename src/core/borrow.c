@@ -373,7 +373,8 @@ static memguard_status release_write(struct mg__vault *vault, struct mg__entry *
     const enum mg__unpin left = mg__entry_unseize(entry);
     mg__secret_after(entry, left);
     if (over && left == MG_UNPINNED) mg__limits_expire(id);
-    if (left == MG_LAST_OF_DYING) status = MEMGUARD_OK; /* destroyed or purged meanwhile: there was nothing to keep */
+    /* Destroyed meanwhile, or a purge is under way, has taken the key and will come here: there is nothing to keep. */
+    if (left == MG_LAST_OF_DYING || status == MEMGUARD_ERR_STALE) status = MEMGUARD_OK;
     return whole ? status : mg__fail_plain(MEMGUARD_ERR_REVOKED);
 }
 
