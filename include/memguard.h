@@ -196,7 +196,7 @@ enum {
 enum {
     MEMGUARD_STRICT = 1 << 0,         /* no lease: the key is assembled for each operation and wiped after it */
     MEMGUARD_NO_THREAD = 1 << 1,      /* start no thread: STRICT, unless the host calls memguard_vault_tick */
-    MEMGUARD_STRICT_SIGNALS = 1 << 2, /* block signals while plaintext or keys are in registers (2 system calls) */
+    MEMGUARD_STRICT_SIGNALS = 1 << 2, /* block signals during every cipher call, so that no signal frame can hold a key (2 system calls) */
     MEMGUARD_RAISE_LIMIT = 1 << 3     /* raise this process's soft RLIMIT_MEMLOCK to the hard one */
 };
 
@@ -206,7 +206,8 @@ enum { MEMGUARD_FORK_REFUSE = 0 /* pages absent or zero, calls answer ERR_FORKED
 typedef struct memguard_options {
     size_t size;               /* sizeof(memguard_options) */
     uint32_t backend;          /* MEMGUARD_BACKEND_*; the environment variable MEMGUARD_BACKEND (auto, secretmem, locked,
-                                  plain) overrides it where `require` allows and the process is not privileged */
+                                  plain) overrides it where `require` allows and the process is not privileged; another
+                                  value is ERR_ARGUMENT */
     uint32_t require;          /* MEMGUARD_PROTECT_* bits without which memguard_vault_create fails */
     uint32_t flags;            /* MEMGUARD_STRICT ... */
     uint32_t fork_policy;      /* MEMGUARD_FORK_* */

@@ -99,17 +99,23 @@ static memguard_status read_options(const memguard_options *given, memguard_opti
 
 static const char *const backend_names[] = {"auto", "secretmem", "locked", "plain"};
 
+static bool breaks_require(uint32_t backend, uint32_t require) {
+    const bool unlocked = backend == MEMGUARD_BACKEND_PLAIN && (require & MEMGUARD_PROTECT_LOCKED) != 0;
+    const bool visible = backend >= MEMGUARD_BACKEND_LOCKED && (require & MEMGUARD_PROTECT_HIDDEN) != 0;
+    return unlocked || visible;
+}
+
 /* The environment may choose, unless that would break `require`. */
-static uint32_t wanted_backend(const memguard_options *options) {
+static memguard_status read_environment(memguard_options *options) {
     const char *name = mg__sys_environment("MEMGUARD_BACKEND");
-    for (uint32_t i = 0; name != NULL && i < 4; i++) {
+    if (name == NULL || name[0] == '\0') return MEMGUARD_OK;
+    for (uint32_t i = 0; i < 4; i++) {
         if (strcmp(name, backend_names[i]) != 0) continue;
-        const bool unlocked = i == MEMGUARD_BACKEND_PLAIN && (options->require & MEMGUARD_PROTECT_LOCKED) != 0;
-        const bool visible = (i == MEMGUARD_BACKEND_PLAIN || i == MEMGUARD_BACKEND_LOCKED) &&
-                             (options->require & MEMGUARD_PROTECT_HIDDEN) != 0;
-        return unlocked || visible ? options->backend : i;
+        if (!breaks_require(i, options->require)) options->backend = i;
+        return MEMGUARD_OK;
     }
-    return options->backend;
+    return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "the environment variable MEMGUARD_BACKEND is '%.32s': auto, secretmem, locked or plain",
+                    name);
 }
 
 static memguard_status try_kind(struct mg__vault *vault, enum mg__kind kind, uint32_t backend) {
@@ -138,7 +144,7 @@ static memguard_status choose_auto(struct mg__vault *vault, uint32_t require) {
 }
 
 static memguard_status choose_backend(struct mg__vault *vault, const memguard_options *options) {
-    switch (wanted_backend(options)) {
+    switch (options->backend) {
     case MEMGUARD_BACKEND_AUTO:
         return choose_auto(vault, options->require);
     case MEMGUARD_BACKEND_SECRETMEM:
@@ -296,6 +302,7 @@ memguard_status memguard_vault_create(const memguard_options *given, memguard_va
     *vault = NULL;
     MG_REFUSE_FORKED();
     memguard_status status = read_options(given, &options);
+    if (status == MEMGUARD_OK) status = read_environment(&options);
     if (status == MEMGUARD_OK) status = start_process();
     if (status != MEMGUARD_OK) return status;
     if ((options.flags & MEMGUARD_RAISE_LIMIT) != 0) {
