@@ -44,6 +44,21 @@ TEST(the_environment_does_not_override_require) {
     CHECK(check_exited(check_child(create_in_environment, plain), MEMGUARD_BACKEND_LOCKED));
 }
 
+static int create_misspelled(void *arg) {
+    memguard_vault *vault = (memguard_vault *)(uintptr_t)8;
+    setenv("MEMGUARD_BACKEND", arg, 1);
+    CHECK_STATUS(memguard_vault_create(NULL, &vault), MEMGUARD_ERR_ARGUMENT);
+    CHECK(vault == NULL);
+    return 0;
+}
+
+TEST(a_backend_that_the_environment_misspells_is_refused) {
+    char misspelled[] = "locket", upper[] = "LOCKED", longer[] = "plain ";
+    CHECK(check_exited(check_child(create_misspelled, misspelled), 0));
+    CHECK(check_exited(check_child(create_misspelled, upper), 0));
+    CHECK(check_exited(check_child(create_misspelled, longer), 0));
+}
+
 /* ---- options ------------------------------------------------------------------------------------------- */
 
 static void refuse(const memguard_options *options, memguard_status expected) {
@@ -217,10 +232,10 @@ TEST(a_hundred_vaults_made_and_destroyed_again_and_again_leave_nothing) {
             CHECK(holds_pattern(secret_make(vaults[i], SIZE, i % RESTS, i), SIZE, i));
         }
         for (int i = 0; i < COUNT; i++) vault_end(vaults[(i * 37) % COUNT]);
-        uint64_t now = report_of(witness).lock_in_use_bytes;
-        if (round == 0) in_use = now;
-        CHECK(now <= in_use);
+        if (round == 0) in_use = report_of(witness).lock_in_use_bytes;
     }
+    /* Pools may still grow a little and a re-key may be under way, but a page a vault and round is not left behind. */
+    CHECK(report_of(witness).lock_in_use_bytes < in_use + COUNT * page_bytes());
     CHECK(holds_pattern(secret, SIZE, 5));
     vault_end(witness);
 }
@@ -627,6 +642,11 @@ static memguard_status call_as_holder(int which, memguard_vault *vault) {
 }
 
 enum { HOLDER_CALLS = 10, PATIENCE_MS = 2000 };
+static const uint32_t holder_answers[HOLDER_CALLS] = {
+    ANY_OF(OK),       ANY_OF(OK) | ANY_OF(ERR_STALE), ANY_OF(ERR_BUSY), ANY_OF(ERR_BUSY) | ANY_OF(ERR_STATE),
+    ANY_OF(ERR_BUSY), ANY_OF(OK) | ANY_OF(ERR_STALE), ANY_OF(ERR_STALE), ANY_OF(ERR_STALE),
+    ANY_OF(OK),       ANY_OF(OK), /* put off until the release */
+};
 static void call_while_purged(int which) {
     memguard_vault *vault = vault_make();
     memguard_secret secret = secret_make(vault, SIZE, MEMGUARD_CLOSED, 1), other = secret_make(vault, SIZE, 0, 2);
@@ -638,8 +658,7 @@ static void call_while_purged(int which) {
     memguard_status status = call_as_holder(which, vault);
     int waited = now_ms() - start >= PATIENCE_MS / 2;
     if (!CHECK(waited == 0)) printf("that was call %d: %s\n", which, memguard_status_name(status));
-    if (which >= 8) CHECK_STATUS(status, MEMGUARD_OK); /* put off until the release */
-    if (which == 4) CHECK_STATUS(status, MEMGUARD_ERR_BUSY);
+    CHECK_AMONG(status, holder_answers[which]);
     CHECK(waited || is_pattern(view.data, SIZE, 1));
     CHECK_STATUS(memguard_view_release(&view), waited ? MEMGUARD_ERR_REVOKED : MEMGUARD_OK);
     CHECK(pthread_join(thread, NULL) == 0);
@@ -650,6 +669,26 @@ static void call_while_purged(int which) {
 
 TEST(who_holds_what_a_purge_waits_for_is_not_kept_waiting_by_it) {
     for (int which = 0; which < HOLDER_CALLS; which++) call_while_purged(which);
+}
+
+TEST(two_purges_at_once_both_end_when_the_borrow_ends) {
+    memguard_vault *vault = vault_make();
+    memguard_secret secret = secret_make(vault, SIZE, 0, 1), other = secret_make(vault, SIZE, 0, 2);
+    memguard_view view = borrow(secret, MEMGUARD_READ);
+    purger first = {vault, 60000, -1, 0}, second = {vault, 60000, -1, 0};
+    pthread_t one = purge_start(&first);
+    CHECK(wait_until_stale(other));
+    pthread_t two = purge_start(&second);
+    sleep_ms(20);
+    CHECK(atomic_load(&first.done) == 0 && atomic_load(&second.done) == 0);
+    CHECK(is_pattern(view.data, SIZE, 1));
+    give_back(&view);
+    CHECK(wait_for(&first.done, 1) && wait_for(&second.done, 1));
+    CHECK(pthread_join(one, NULL) == 0 && pthread_join(two, NULL) == 0);
+    CHECK_STATUS(first.status, MEMGUARD_OK);
+    CHECK_STATUS(second.status, MEMGUARD_OK);
+    CHECK(holds_pattern(secret_make(vault, SIZE, 0, 3), SIZE, 3));
+    vault_end(vault);
 }
 
 static void revoke_a_view(memguard_vault *vault, uint32_t rest, uint32_t access, size_t size) {
@@ -778,6 +817,7 @@ TEST(a_purge_under_views_of_its_own_is_finished_at_the_last_release) {
 int main(void) {
     RUN(the_environment_chooses_the_backend); /* first: these fork */
     RUN(the_environment_does_not_override_require);
+    RUN(a_backend_that_the_environment_misspells_is_refused);
     RUN(unknown_values_of_every_option_are_refused);
     RUN(extreme_known_values_of_every_option_work);
     RUN(every_backend_of_this_machine_works_and_is_reported);
@@ -810,6 +850,7 @@ int main(void) {
     RUN(a_purge_closes_what_rested_mapped);
     RUN(a_purge_waits_for_the_views_of_other_threads);
     RUN(who_holds_what_a_purge_waits_for_is_not_kept_waiting_by_it);
+    RUN(two_purges_at_once_both_end_when_the_borrow_ends);
     RUN(views_that_are_not_released_are_revoked_and_their_release_says_so);
     RUN(a_use_that_does_not_end_loses_its_bytes_and_is_told);
     RUN(a_purge_inside_use_is_finished_when_the_function_returns);
