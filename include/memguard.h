@@ -108,7 +108,7 @@ MEMGUARD_API const char *memguard_status_text(memguard_status status);
 /* What the last failed call of this thread has to say. Never holds secret bytes. */
 typedef struct memguard_error {
     size_t size;            /* sizeof(memguard_error) */
-    memguard_status status; /* of the last failed call of this thread; MEMGUARD_OK if none failed yet */
+    memguard_status status; /* of the last call of this thread, or step inside a call, that failed; MEMGUARD_OK if none did */
     int32_t os_error;       /* errno of the system call that failed, or 0 */
     uint64_t allowed_bytes; /* ERR_LOCK_LIMIT: what the system allows, what is in use by memguard, */
     uint64_t in_use_bytes;  /*   what was needed on top */
@@ -291,9 +291,10 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_create(const memgu
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_destroy(memguard_vault **vault);
 
 /* Makes now what later calls would make when first needed, so that they need no new kind of system call and cannot run out:
- * guarded pages for `open_bytes` of secrets open at once (each at least a page), and benches for `parallel` threads.
+ * guarded pages for `open_bytes` of secrets open at once (each of at most a page, and counted as one), and benches for `parallel`
+ * threads (at most 64).
  * After it, calls within these numbers make only mprotect, futex, clock and getrandom calls (the last at leases and re-keys). Errors: SIZE (open_bytes over
- * MEMGUARD_SIZE_MAX), LOCK_LIMIT, MAP_LIMIT, MEMORY (what was made stays). */
+ * MEMGUARD_SIZE_MAX), LIMIT, LOCK_LIMIT, MAP_LIMIT, MEMORY (what was made stays). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_prepare(memguard_vault *vault, size_t open_bytes,
                                                                       unsigned parallel);
 
@@ -305,7 +306,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_report(memguard_va
  * call) and never computes on half-wiped bytes. All secrets are destroyed. After it returns no page of the vault holds
  * plaintext, and the vault may be used again under a new key.
  * From inside a borrow of the calling thread's own the gate closes and the key goes at once, the rest is done when
- * that thread ends its last borrow. While another thread's purge is at work: waits for its end, unless the calling thread borrows.
+ * that thread ends its last borrow. While another thread's purge is at work: shortens its wait to `wait_ms` from now if that is
+ * earlier, waits for its end (unless the calling thread borrows), and answers the same.
  * Errors: REVOKED (done, but borrows had to be taken away), LOCK_LIMIT,
  * RANDOM (all is forgotten, but there is no new key: the vault answers ERR_STATE until a purge succeeds). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_purge(memguard_vault *vault, uint32_t wait_ms);
@@ -357,14 +359,15 @@ typedef int memguard_fn(const void *bytes, size_t size, void *arg);
  * a page are shown in a page of their own, which is wiped afterwards, without a system call; CLOSED ones become readable while
  * fn runs; MAPPED ones are shown in place. *result (may be null) is what fn returned, and untouched when fn did not
  * run. fn may call memguard again, nested use included. When lockable memory is short and this thread holds no borrow, waits up to one second for
- * other threads' uses to end. Errors: BUSY (a WRITE borrow is in progress), AUTH, EXPIRED, LOCKED, LOCK_LIMIT,
+ * other threads' uses to end. Errors: BUSY (a WRITE borrow is in progress, or another thread is just locking or destroying the
+ * vault), LIMIT (8190 borrows of one secret at once), AUTH, EXPIRED, LOCKED, LOCK_LIMIT,
  * MAP_LIMIT, REVOKED (fn ran to its end, but a purge took the bytes). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_use(memguard_secret secret, memguard_fn *fn, void *arg,
                                                                    int *result);
 
 /* Lends the bytes as a view. access: MEMGUARD_READ (any number at once; a write faults) or MEMGUARD_WRITE (exclusive; the secret is
  * sealed anew or closed at release). A view may be released by another thread. *view is zero after a failure.
- * Errors: BUSY at once, never a wait (WRITE while anyone borrows, anything while someone writes), FROZEN (WRITE),
+ * Errors: BUSY at once, never a wait (WRITE while anyone borrows, anything while someone writes, or as with use), FROZEN (WRITE),
  * AUTH, EXPIRED, LOCKED, LOCK_LIMIT, MAP_LIMIT, MEMORY. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_acquire(memguard_secret secret, uint32_t access,
                                                                        memguard_view *view);
@@ -431,7 +434,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_scope_destroy(memguard_s
 
 /* ---- everything at once ------------------------------------------------------------------------------- */
 
-/* memguard_vault_purge for every vault of the process. Errors: REVOKED, or the first other error after all were tried. */
+/* memguard_vault_purge for every vault of the process: all gates close and all keys go first, then `wait_ms` is the wait for all
+ * together. Errors: REVOKED, or the first other error after all were tried. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_purge_all(uint32_t wait_ms);
 
 /* Wipes every protected page of the process: plaintext and keys, of all vaults. Async-signal-safe, takes no lock, waits for nobody. The

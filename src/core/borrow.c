@@ -27,12 +27,15 @@ static memguard_status begin(uint64_t id, bool hold, struct borrow *borrow) {
     status = mg__gate_check(borrow->vault);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return refuse(borrow, hold, status);
     status = mg__limits_begin(borrow->entry, true);
-    return MG_LIKELY(status == MEMGUARD_OK) ? status : refuse(borrow, hold, status);
+    if (MG_LIKELY(status == MEMGUARD_OK)) return status;
+    (void)refuse(borrow, hold, status);
+    mg__limits_expire(id);
+    return mg__fail_plain(status);
 }
 
-/* A purge that was asked for from inside a borrow of the thread that began this one may be waiting for its end. */
-static void after_end(struct mg__vault *vault, struct mg__thread *began) {
-    if (MG_UNLIKELY(atomic_load(&vault->gate) == MG_GATE_PURGING)) mg__purge_resume(vault, began);
+/* A purge that was asked for from inside a borrow may be waiting for this end. */
+static void after_end(void) {
+    if (MG_UNLIKELY(atomic_load(&mg__purges_deferred) != 0)) mg__purge_resume();
 }
 
 static size_t size_of(const struct mg__entry *entry) { return atomic_load_explicit(&entry->bytes, memory_order_relaxed); }
@@ -76,6 +79,7 @@ struct use {
     memguard_fn *fn;
     void *arg;
     int *result; /* may be null */
+    bool ours; /* fn is the library's own: the bytes never are in the host's hands, and a purge waits for it */
     bool ran;
 };
 
@@ -84,6 +88,11 @@ static bool show(struct use *use, const unsigned char *data) {
     struct mg__entry *entry = use->borrow.entry;
     struct mg__thread *thread = use->borrow.thread;
     struct mg__use_link link = {use->borrow.vault, atomic_load_explicit(&thread->uses, memory_order_relaxed)};
+    if (use->ours) {
+        use->ran = true;
+        *use->result = use->fn(data, size_of(entry), use->arg);
+        return true;
+    }
     use->ran = mg__entry_hold(entry);
     if (MG_UNLIKELY(!use->ran)) return true;
     atomic_store_explicit(&thread->uses, &link, memory_order_relaxed);
@@ -151,6 +160,7 @@ static memguard_status use_without_page(struct use *use) {
         struct mg__use_page *page = mg__use_page_take(vault->kind);
         if (page != NULL) return use_in_page(use, page);
         mg__sys_backoff(&step);
+        if ((atomic_load(&use->borrow.entry->word) & MG_WORD_D) != 0) return mg__fail_plain(MEMGUARD_ERR_STALE);
     } while (may_wait && mg__sys_now_ns() < until);
     return mg__fail_lock_limit(mg__sys_lock_limit(), mg__budget_in_use(), mg__sys_page(), 0);
 }
@@ -179,7 +189,7 @@ static memguard_status use_secret(uint64_t id, struct use *use) {
     const enum mg__unpin left = mg__entry_unpin(use->borrow.entry, false);
     mg__secret_after(use->borrow.entry, left);
     if (MG_UNLIKELY(over && left == MG_UNPINNED)) mg__limits_expire(id);
-    after_end(use->borrow.vault, thread);
+    after_end();
     return status;
 }
 
@@ -206,8 +216,10 @@ static int differs(const void *bytes, size_t size, void *arg) {
 memguard_status memguard_secret_equal(memguard_secret secret, const void *other, size_t bytes) {
     struct comparison comparison = {other, bytes};
     int result = 1;
+    MG_REFUSE_FORKED();
     if (other == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    const memguard_status status = memguard_secret_use(secret, differs, &comparison, &result);
+    struct use use = {.fn = differs, .arg = &comparison, .result = &result, .ours = true};
+    const memguard_status status = use_secret(secret.id, &use);
     if (status != MEMGUARD_OK) return status;
     return result == 0 ? MEMGUARD_OK : mg__fail_plain(MEMGUARD_ERR_MISMATCH);
 }
@@ -280,7 +292,9 @@ static memguard_status begin_reading(uint64_t id, struct borrow *borrow, memguar
     const memguard_status status = begin(id, false, borrow);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
     const memguard_status noted = note_view(view, borrow, MEMGUARD_READ);
-    return MG_LIKELY(noted == MEMGUARD_OK) ? noted : refuse(borrow, false, noted);
+    if (MG_LIKELY(noted == MEMGUARD_OK)) return noted;
+    mg__limits_refund(borrow->entry);
+    return refuse(borrow, false, noted);
 }
 
 static memguard_status acquire_read(uint64_t id, struct borrow *borrow, memguard_view *view) {
@@ -301,8 +315,13 @@ static memguard_status open_for_writing(struct borrow *borrow, memguard_view *vi
     if ((atomic_load_explicit(&borrow->entry->flags, memory_order_relaxed) & MG_ENTRY_FROZEN) != 0)
         return mg__fail_plain(MEMGUARD_ERR_FROZEN);
     memguard_status status = mg__limits_begin(borrow->entry, true);
-    if (status == MEMGUARD_OK) status = note_view(view, borrow, MEMGUARD_WRITE);
+    if (status == MEMGUARD_ERR_EXPIRED) mg__secret_expire(borrow->entry);
     if (status != MEMGUARD_OK) return status;
+    status = note_view(view, borrow, MEMGUARD_WRITE);
+    if (status != MEMGUARD_OK) {
+        mg__limits_refund(borrow->entry);
+        return status;
+    }
     status = mg__open(borrow->vault, borrow->entry, MG_ACCESS_WRITE, data);
     if (status == MEMGUARD_OK && !mg__entry_hold(borrow->entry)) {
         status = mg__close(borrow->vault, borrow->entry, false);
@@ -400,6 +419,7 @@ memguard_status memguard_view_release(memguard_view *view) {
     if (MG_UNLIKELY(entry == NULL)) return mg__fail_plain(MEMGUARD_ERR_STALE);
     struct mg__vault *vault = mg__vault_of(entry);
     const memguard_status status = writes ? release_write(vault, entry, id) : release_read(vault, entry, id);
-    after_end(vault, began);
+    mg__thread_settle(began);
+    after_end();
     return status;
 }

@@ -239,36 +239,34 @@ static size_t leased_slot(struct mg__coffer *coffer, uint32_t prefix) {
 }
 
 /* No two keys ever share a mask. */
-static bool body_renew_mask(struct mg__coffer *coffer, size_t k) {
-    uint64_t words[WORDS];
-    if (mg__sys_random(words, sizeof words) != 0) return false;
+static void body_store_mask(struct mg__coffer *coffer, size_t k, const uint64_t words[WORDS]) {
     for (size_t i = 0; i < WORDS; i++)
         atomic_store_explicit(&mask_area(coffer)->keys[k][i], words[i], memory_order_release);
-    return true;
 }
 
 /* Keeps a subkey for the rest of the lease; gives up when somebody else changes the lease. */
 static void body_keep(struct mg__coffer *coffer, uint64_t sequence, uint32_t prefix, const unsigned char *subkey) {
+    uint64_t mask[WORDS];
+    if (mg__sys_random(mask, sizeof mask) != 0) return;
     if (atomic_exchange_explicit(&coffer->lease_writer, 1, memory_order_acquire) != 0) return;
     if (atomic_load(&coffer->sequence) == sequence) {
         const size_t k = 2 + coffer->next_victim++ % (MG_LEASE_KEYS - 2);
         atomic_fetch_add(&coffer->sequence, 1);
         atomic_store_explicit(&coffer->lease_prefixes[k], 0, memory_order_release);
-        if (body_renew_mask(coffer, k)) {
-            store_masked(value_area(coffer)->keys[k], mask_area(coffer)->keys[k], subkey);
-            atomic_store_explicit(&coffer->lease_prefixes[k], prefix, memory_order_release);
-        }
+        body_store_mask(coffer, k, mask);
+        store_masked(value_area(coffer)->keys[k], mask_area(coffer)->keys[k], subkey);
+        atomic_store_explicit(&coffer->lease_prefixes[k], prefix, memory_order_release);
         atomic_fetch_add_explicit(&coffer->sequence, 1, memory_order_release);
     }
     atomic_store_explicit(&coffer->lease_writer, 0, memory_order_release);
 }
 
-enum answer { ANSWER_OK, ANSWER_AUTH, ANSWER_NO_LEASE, ANSWER_NO_KEY };
+enum answer { ANSWER_OK, ANSWER_AUTH, ANSWER_AGAIN, ANSWER_NO_LEASE, ANSWER_NO_KEY }; /* AGAIN: the lease changed meanwhile */
 
 static enum answer body_derive_leased(struct mg__coffer *coffer, uint64_t sequence, uint32_t prefix,
                                       unsigned char subkey[MG_KEY_BYTES]) {
     unsigned char key[MG_KEY_BYTES], bytes[MG_PREFIX_BYTES];
-    if (!body_leased_key(coffer, 0, sequence, key)) return ANSWER_NO_LEASE;
+    if (!body_leased_key(coffer, 0, sequence, key)) return ANSWER_AGAIN;
     mg__prefix_bytes(prefix, bytes);
     mg__crypto_subkey(subkey, key, bytes);
     body_keep(coffer, sequence, prefix, subkey);
@@ -280,11 +278,12 @@ static enum answer body_leased_subkey(struct mg__coffer *coffer, bool seals, uin
                                       unsigned char subkey[MG_KEY_BYTES]) {
     const uint64_t sequence = atomic_load_explicit(&coffer->sequence, memory_order_acquire);
     const uint32_t sealing = atomic_load_explicit(&coffer->lease_prefixes[1], memory_order_acquire);
-    if (MG_UNLIKELY((sequence & 1) != 0 || sealing == 0)) return ANSWER_NO_LEASE;
+    if (MG_UNLIKELY((sequence & 1) != 0)) return ANSWER_AGAIN;
+    if (MG_UNLIKELY(sealing == 0)) return ANSWER_NO_LEASE;
     if (seals && *prefix < sealing) *prefix = sealing;
     const size_t k = leased_slot(coffer, *prefix);
     if (MG_UNLIKELY(k == 0)) return body_derive_leased(coffer, sequence, *prefix, subkey);
-    return body_leased_key(coffer, k, sequence, subkey) ? ANSWER_OK : ANSWER_NO_LEASE;
+    return body_leased_key(coffer, k, sequence, subkey) ? ANSWER_OK : ANSWER_AGAIN;
 }
 
 static enum answer body_strict_subkey(struct mg__coffer *coffer, bool seals, uint32_t *prefix,
@@ -340,13 +339,18 @@ static memguard_status run(struct work *work) {
     struct mg__coffer *coffer = work->coffer;
     memguard_status status = MEMGUARD_OK;
     const uint32_t prefix = work->place.prefix;
+    unsigned step = 0;
     work->strict = atomic_load_explicit(&coffer->policy.strict, memory_order_relaxed);
     if (MG_UNLIKELY(work->strict && work->seals)) freshen_if_possible();
     while (status == MEMGUARD_OK) {
         const size_t depth = work->strict || work->bytes > 64 ? MG_BENCH_DEEP : MG_BENCH_SHALLOW;
         work->place.prefix = prefix;
         status = on_bench(coffer, body_work, work, depth);
-        if (MG_LIKELY(status != MEMGUARD_OK || work->answer != ANSWER_NO_LEASE)) break;
+        if (MG_LIKELY(status != MEMGUARD_OK || (work->answer != ANSWER_NO_LEASE && work->answer != ANSWER_AGAIN))) break;
+        if (work->answer == ANSWER_AGAIN) {
+            mg__sys_backoff(&step);
+            continue;
+        }
         status = ensure_lease(coffer);
         if (status == MEMGUARD_ERR_RANDOM) {
             /* No masks, no lease: this once as under STRICT, so that bytes which were changed can be sealed all the same. */

@@ -64,9 +64,12 @@ void mg__limits_drop(struct mg__entry *entry) {
 
 memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry, uint64_t ttl_ms, uint64_t idle_ms,
                                uint64_t uses) {
-    mg__limits_drop(entry);
-    if (ttl_ms == 0 && idle_ms == 0 && uses == 0) return MEMGUARD_OK;
-    struct mg__limits *limits = take_record();
+    if (ttl_ms == 0 && idle_ms == 0 && uses == 0) {
+        mg__limits_drop(entry);
+        return MEMGUARD_OK;
+    }
+    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    if (limits == NULL) limits = take_record();
     if (limits == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
     const uint64_t now = mg__sys_boottime_ms();
     atomic_store(&limits->expires_ms, at_time(now, ttl_ms));
@@ -131,9 +134,11 @@ static void expire_owned(struct mg__entry *entry, uint64_t now_ms) {
 }
 
 void mg__limits_expire(uint64_t id) {
-    struct mg__entry *entry = NULL;
-    /* Not to be had: somebody borrows it still, and will see to it at the end. */
-    if (mg__entry_seize(id, &entry) == MEMGUARD_OK) expire_owned(entry, mg__sys_boottime_ms());
+    struct mg__entry *entry = mg__entry_at(id);
+    const uint64_t word = entry == NULL ? 0 : atomic_load(&entry->word);
+    /* Not to be had: somebody is at it still, and will see to it at the end. */
+    if ((word ^ id) >> 32 == 0 && (word & MG_WORD_D) == 0 && mg__entry_seize_idle(entry, word, MG_WORD_T))
+        expire_owned(entry, mg__sys_boottime_ms());
 }
 
 void mg__limits_describe(const struct mg__entry *entry, memguard_info *info) {
@@ -152,7 +157,7 @@ static uint64_t sweep_entry(struct mg__vault *vault, struct mg__entry *entry, ui
     if (limits == NULL || (word & (MG_WORD_L | MG_WORD_D)) != MG_WORD_L) return 0;
     if ((atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0) return 0;
     if (!has_reached_a_limit(entry, now_ms)) return due_of(limits);
-    if (!mg__entry_seize_idle(entry, word, 0)) return now_ms + LEAST_SWEEP_MS;
+    if (!mg__entry_seize_idle(entry, word, MG_WORD_T)) return now_ms + LEAST_SWEEP_MS;
     expire_owned(entry, now_ms);
     return 0;
 }

@@ -94,14 +94,13 @@ static uint64_t revoke_rest(struct mg__vault *vault) {
     return sum.revoked;
 }
 
-uint64_t mg__purge_secrets(struct mg__vault *vault, uint32_t wait_ms) {
-    const uint64_t until = wait_ms == UINT32_MAX ? UINT64_MAX : mg__sys_now_ns() + wait_ms * 1000000ULL;
+uint64_t mg__purge_secrets(struct mg__vault *vault) {
     bool any = false;
     unsigned step = 0;
     for (;;) {
         each_entry(vault, mark_or_end, &any);
         if (!any) return 0;
-        if (mg__sys_now_ns() >= until) return revoke_rest(vault);
+        if (mg__sys_now_ns() >= atomic_load(&vault->purge_until_ns)) return revoke_rest(vault);
         mg__sys_backoff(&step);
     }
 }
@@ -122,87 +121,144 @@ static memguard_status begin_anew(struct mg__vault *vault) {
     memguard_status status = renew_arena(vault);
     if (status == MEMGUARD_OK) status = mg__prefix_redraw();
     if (status == MEMGUARD_OK) status = mg__coffer_fill(&vault->coffer);
-    vault->deferred_to = 0;
-    atomic_store(&vault->purge, MG_PURGE_NONE);
-    atomic_store(&vault->gate, status == MEMGUARD_OK ? MG_GATE_OPEN : MG_GATE_NO_KEY);
     return status;
 }
 
-/* Entered with the control mutex held and the state RUNNING; leaves without the mutex. */
-static memguard_status complete(struct mg__vault *vault, uint32_t wait_ms) {
-    mg__mutex_unlock(&vault->control);
-    const uint64_t revoked = mg__purge_secrets(vault, wait_ms == UINT32_MAX ? UINT32_MAX - 1 : wait_ms);
-    mg__mutex_lock(&vault->control);
-    atomic_fetch_add(&vault->purges, 1);
-    atomic_fetch_add(&vault->revoked, revoked);
-    const memguard_status status = begin_anew(vault);
-    mg__mutex_unlock(&vault->control);
+static memguard_status result_of(struct mg__vault *vault, memguard_status renewed, uint64_t revoked) {
     if (atomic_exchange(&vault->unrevoked, false))
         return mg__fail(MEMGUARD_ERR_SYSTEM, 0, "the system refused to take pages away from their holders: they can still read them");
-    if (status != MEMGUARD_OK || revoked == 0) return status;
+    if (renewed != MEMGUARD_OK || revoked == 0) return renewed;
     return mg__fail(MEMGUARD_ERR_REVOKED, 0, "%llu borrows were taken away", (unsigned long long)revoked);
 }
 
-/* The control mutex is held. From inside a borrow of the calling thread: what can be done at once is done, its last release does the
- * rest. */
-static void defer(struct mg__vault *vault, const struct mg__thread *thread, uint32_t wait_ms) {
-    bool any = false;
-    each_entry(vault, mark_or_end, &any);
-    vault->deferred_wait_ms = wait_ms;
-    vault->deferred_to = thread->number;
-    atomic_store(&vault->purge, MG_PURGE_DEFERRED);
+/* Closes the gate, and the key goes. The control mutex is held. */
+static void begin(struct mg__vault *vault) {
+    atomic_store(&vault->gate, MG_GATE_PURGING);
+    mg__coffer_forget(&vault->coffer);
 }
 
-/* Another thread is at it: what was there when we came is gone when it is done. Whoever borrows would wait for himself, and does not. */
-static memguard_status join_running(struct mg__vault *vault, bool borrows) {
-    unsigned step = 0;
+static uint64_t deadline(uint32_t wait_ms) { return mg__sys_now_ns() + wait_ms * 1000000ULL; }
+
+/* Entered with the control mutex held; leaves without it. */
+static memguard_status complete(struct mg__vault *vault, uint64_t until_ns) {
+    if (atomic_load(&vault->purge) == MG_PURGE_DEFERRED) atomic_fetch_sub(&mg__purges_deferred, 1);
+    vault->deferrer_count = 0;
+    atomic_store(&vault->purge_until_ns, until_ns);
+    atomic_store(&vault->purge, MG_PURGE_RUNNING);
     mg__mutex_unlock(&vault->control);
-    while (!borrows && atomic_load(&vault->purge) == MG_PURGE_RUNNING) mg__sys_backoff(&step);
+    const uint64_t revoked = mg__purge_secrets(vault);
+    mg__mutex_lock(&vault->control);
+    atomic_fetch_add(&vault->purges, 1);
+    atomic_fetch_add(&vault->revoked, revoked);
+    const memguard_status renewed = begin_anew(vault), status = result_of(vault, renewed, revoked);
+    vault->purge_result = status;
+    atomic_store(&vault->gate, renewed == MEMGUARD_OK ? MG_GATE_OPEN : MG_GATE_NO_KEY);
+    atomic_store(&vault->purge, MG_PURGE_NONE);
+    mg__mutex_unlock(&vault->control);
+    return status;
+}
+
+/* ---- purges from inside a borrow of one's own ---- */
+
+_Atomic uint32_t mg__purges_deferred;
+
+/* The control mutex is held: what can be done at once is done, the last release does the rest. More callers than there is room for are
+ * waited for like any holder. */
+static void defer(struct mg__vault *vault, struct mg__thread *thread, uint32_t wait_ms) {
+    bool any = false;
+    each_entry(vault, mark_or_end, &any);
+    if (vault->deferrer_count == 0 || wait_ms < vault->deferred_wait_ms) vault->deferred_wait_ms = wait_ms;
+    if (vault->deferrer_count < MG_DEFERRERS) vault->deferrers[vault->deferrer_count++] = thread;
+    if (atomic_load(&vault->purge) == MG_PURGE_DEFERRED) return;
+    atomic_store(&vault->purge, MG_PURGE_DEFERRED);
+    atomic_fetch_add(&mg__purges_deferred, 1);
+}
+
+static bool deferrers_borrow(const struct mg__vault *vault) {
+    for (uint32_t i = 0; i < vault->deferrer_count; i++)
+        if (mg__thread_borrows(vault->deferrers[i], vault)) return true;
+    return false;
+}
+
+static void resume(struct mg__vault *vault) {
+    if (atomic_load(&vault->purge) != MG_PURGE_DEFERRED) return;
+    mg__mutex_lock(&vault->control);
+    if (atomic_load(&vault->purge) != MG_PURGE_DEFERRED || deferrers_borrow(vault)) {
+        mg__mutex_unlock(&vault->control);
+        return;
+    }
+    /* What became of it stands in the report; the call that brought us here has its own answer. */
+    const memguard_status status = complete(vault, deadline(vault->deferred_wait_ms));
+    (void)status;
+}
+
+void mg__purge_resume(void) {
+    for (uint32_t i = 0; i < MG_VAULTS; i++) {
+        struct mg__vault *vault = mg__vault_by_index(i);
+        if (vault == NULL) return; /* structs are made one after another */
+        resume(vault);
+    }
+}
+
+/* ---- the public calls ---- */
+
+/* Another thread is at it: what was there when we came is gone when it is done, and its wait is no longer than ours. Whoever borrows
+ * would wait for himself, and does not. The control mutex is held, and left. */
+static memguard_status join_running(struct mg__vault *vault, bool borrows, uint64_t until_ns) {
+    unsigned step = 0;
+    uint64_t until = atomic_load(&vault->purge_until_ns);
+    mg__mutex_unlock(&vault->control);
+    if (borrows) return MEMGUARD_OK;
+    while (until_ns < until && !atomic_compare_exchange_weak(&vault->purge_until_ns, &until, until_ns)) {
+    }
+    while (atomic_load(&vault->purge) == MG_PURGE_RUNNING) mg__sys_backoff(&step);
+    mg__mutex_lock(&vault->control);
+    const memguard_status status = vault->purge_result;
+    mg__mutex_unlock(&vault->control);
+    return status == MEMGUARD_OK ? status : mg__fail_plain(status);
+}
+
+static memguard_status purge(const memguard_vault *token, uint32_t wait_ms, uint64_t until_ns) {
+    struct mg__vault *vault = NULL;
+    struct mg__thread *thread = mg__thread_self(); /* without a record it cannot borrow */
+    const memguard_status status = mg__vault_enter(token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    const bool borrows = thread != NULL && mg__thread_borrows(thread, vault);
+    if (atomic_load(&vault->purge) == MG_PURGE_RUNNING) return join_running(vault, borrows, until_ns);
+    begin(vault);
+    if (!borrows) return complete(vault, until_ns);
+    defer(vault, thread, wait_ms);
+    mg__vault_leave(vault);
+    mg__purge_resume(); /* another thread may have ended our borrow just before it could know of the purge */
     return MEMGUARD_OK;
 }
 
 memguard_status memguard_vault_purge(memguard_vault *token, uint32_t wait_ms) {
-    struct mg__vault *vault = NULL;
     MG_REFUSE_FORKED();
     if (token == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    const struct mg__thread *thread = mg__thread_self();
-    if (thread == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    const memguard_status status = mg__vault_enter(token, &vault);
-    if (status != MEMGUARD_OK) return status;
-    const bool borrows = mg__thread_borrows(thread, vault);
-    if (atomic_load(&vault->purge) == MG_PURGE_RUNNING) return join_running(vault, borrows);
-    atomic_store(&vault->gate, MG_GATE_PURGING);
-    mg__coffer_forget(&vault->coffer);
-    if (borrows) {
-        defer(vault, thread, wait_ms);
-        mg__vault_leave(vault);
-        return MEMGUARD_OK;
-    }
-    atomic_store(&vault->purge, MG_PURGE_RUNNING);
-    return complete(vault, wait_ms);
+    return purge(token, wait_ms, deadline(wait_ms));
 }
 
-void mg__purge_resume(struct mg__vault *vault, struct mg__thread *thread) {
-    if (atomic_load(&vault->purge) != MG_PURGE_DEFERRED || mg__thread_borrows(thread, vault)) return;
-    mg__mutex_lock(&vault->control);
-    if (atomic_load(&vault->purge) != MG_PURGE_DEFERRED || vault->deferred_to != thread->number) {
+/* All gates first, and all keys: then the waiting. */
+static void begin_all(uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct mg__vault *vault = mg__vault_by_index(i);
+        mg__mutex_lock(&vault->control);
+        if (mg__vault_alive(vault) && atomic_load(&vault->purge) == MG_PURGE_NONE) begin(vault);
         mg__mutex_unlock(&vault->control);
-        return;
     }
-    atomic_store(&vault->purge, MG_PURGE_RUNNING);
-    /* What became of it stands in the report; the release that brought us here has its own answer. */
-    const memguard_status status = complete(vault, vault->deferred_wait_ms);
-    (void)status;
 }
 
 memguard_status memguard_purge_all(uint32_t wait_ms) {
     memguard_status worst = MEMGUARD_OK;
     MG_REFUSE_FORKED();
     const uint32_t count = mg__vault_count();
+    const uint64_t until_ns = deadline(wait_ms);
+    begin_all(count);
     for (uint32_t i = 0; i < count; i++) {
         const struct mg__vault *vault = mg__vault_by_index(i);
         if (!mg__vault_alive(vault)) continue;
-        const memguard_status status = memguard_vault_purge(mg__vault_token(vault), wait_ms);
+        const memguard_status status = purge(mg__vault_token(vault), wait_ms, until_ns);
         const bool gone_meanwhile = status == MEMGUARD_ERR_STALE;
         if (!gone_meanwhile && (worst == MEMGUARD_OK || worst == MEMGUARD_ERR_REVOKED) && status != MEMGUARD_OK)
             worst = status;

@@ -194,8 +194,9 @@ static memguard_status begin_making(memguard_vault *token, struct mg__vault **va
     if (*vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
     *entry = mg__entry_claim((*vault)->index + 1, 0, &status);
     if (*entry == NULL) return status;
+    /* In this order: a token that still fits after the gate was seen open proves that it is the gate of that very vault. */
+    status = mg__gate_check(*vault);
     if (MG_UNLIKELY(mg__vault_find(token) == NULL)) status = mg__fail_plain(MEMGUARD_ERR_STALE);
-    if (status == MEMGUARD_OK) status = mg__gate_check(*vault);
     if (status != MEMGUARD_OK) mg__entry_free(*entry);
     return status;
 }
@@ -310,6 +311,7 @@ memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vaul
     *vault = mg__vault_of(*entry);
     status = mg__gate_check(*vault);
     if (status == MEMGUARD_OK) status = mg__limits_begin(*entry, false);
+    if (status == MEMGUARD_ERR_EXPIRED) mg__secret_expire(*entry);
     if (status != MEMGUARD_OK) mg__secret_after(*entry, mg__entry_unseize(*entry));
     return status;
 }
@@ -327,13 +329,20 @@ memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry
     return convert(vault, entry, rest, atomic_load_explicit(&entry->bytes, memory_order_relaxed));
 }
 
+static void set_flag(struct mg__entry *entry, unsigned flag, bool set) {
+    if (set)
+        atomic_fetch_or_explicit(&entry->flags, (uint8_t)flag, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&entry->flags, (uint8_t)~flag, memory_order_relaxed);
+}
+
 /* Whether a MAPPED secret stays writable; settles the access. */
 static memguard_status change_writable(struct mg__entry *entry, bool writable) {
-    if (writable)
-        atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_WRITABLE, memory_order_relaxed);
-    else
-        atomic_fetch_and_explicit(&entry->flags, (uint8_t)~MG_ENTRY_WRITABLE, memory_order_relaxed);
-    return mg__settle(entry);
+    const uint8_t before = atomic_load_explicit(&entry->flags, memory_order_relaxed);
+    set_flag(entry, MG_ENTRY_WRITABLE, writable);
+    const memguard_status status = mg__settle(entry);
+    if (status != MEMGUARD_OK) atomic_store_explicit(&entry->flags, before, memory_order_relaxed);
+    return status;
 }
 
 memguard_status memguard_secret_rest(memguard_secret secret, uint32_t rest) {
@@ -358,14 +367,13 @@ static memguard_status set_frozen(memguard_secret secret, bool frozen) {
     MG_REFUSE_FORKED();
     memguard_status status = mg__secret_seize(secret, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
-    if (frozen)
-        atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_FROZEN, memory_order_relaxed);
-    else
-        atomic_fetch_and_explicit(&entry->flags, (uint8_t)~MG_ENTRY_FROZEN, memory_order_relaxed);
+    const bool before = has_flag(entry, MG_ENTRY_FROZEN);
+    set_flag(entry, MG_ENTRY_FROZEN, frozen);
     if (atomic_load_explicit(&entry->rest, memory_order_relaxed) >= MEMGUARD_MAPPED) {
         /* Opening and closing looks at the canaries and settles the access. */
         status = mg__open(vault, entry, MG_ACCESS_READ, &data);
         if (status == MEMGUARD_OK) status = mg__close(vault, entry, false);
+        if (status != MEMGUARD_OK) set_flag(entry, MG_ENTRY_FROZEN, before);
     }
     mg__secret_after(entry, mg__entry_unseize(entry));
     return status;
@@ -454,7 +462,9 @@ memguard_status memguard_secret_copy_at(memguard_secret secret, size_t offset, c
 }
 
 memguard_status memguard_secret_move_at(memguard_secret secret, size_t offset, void *source, size_t bytes) {
-    const memguard_status status = memguard_secret_copy_at(secret, offset, source, bytes);
+    if (source == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    memguard_status status = check_size(bytes);
+    if (status == MEMGUARD_OK) status = memguard_secret_copy_at(secret, offset, source, bytes);
     if (status != MEMGUARD_ERR_ARGUMENT && status != MEMGUARD_ERR_SIZE) mg__wipe(source, bytes);
     return status;
 }

@@ -130,15 +130,28 @@ static memguard_status look(uint64_t word, uint64_t id) {
     return MG_UNLIKELY((word & MG_WORD_X) != 0) ? MEMGUARD_ERR_BUSY : MEMGUARD_OK;
 }
 
+/* The word of an entry, after the library's short work on it has ended. */
+static uint64_t settled_word(struct mg__entry *entry) {
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    unsigned step = 0;
+    while (MG_UNLIKELY((word & (MG_WORD_X | MG_WORD_T)) == (MG_WORD_X | MG_WORD_T))) {
+        mg__sys_backoff(&step);
+        word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    }
+    return word;
+}
+
 memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry) {
     struct mg__entry *found = mg__entry_at(id);
     if (MG_UNLIKELY(found == NULL)) return MEMGUARD_ERR_STALE;
-    uint64_t word = atomic_load_explicit(&found->word, memory_order_relaxed);
+    uint64_t word = settled_word(found);
     const uint64_t more = MG_WORD_PIN_ONE + (hold ? MG_WORD_HELD_ONE : 0);
     do {
+        if (MG_UNLIKELY((word & MG_WORD_X) != 0)) word = settled_word(found);
         const memguard_status status = look(word, id);
         if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
-        if (MG_UNLIKELY(mg__word_pins(word) == MG_WORD_COUNT_MASK)) return MEMGUARD_ERR_LIMIT;
+        /* One is left for a purge. */
+        if (MG_UNLIKELY(mg__word_pins(word) >= MG_WORD_COUNT_MASK - 1)) return MEMGUARD_ERR_LIMIT;
     } while (!atomic_compare_exchange_weak(&found->word, &word, word + more));
     *entry = found;
     return MEMGUARD_OK;
@@ -147,8 +160,9 @@ memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry) 
 memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry) {
     struct mg__entry *found = mg__entry_at(id);
     if (found == NULL) return MEMGUARD_ERR_STALE;
-    uint64_t word = atomic_load_explicit(&found->word, memory_order_relaxed);
+    uint64_t word = settled_word(found);
     do {
+        if (MG_UNLIKELY((word & MG_WORD_X) != 0)) word = settled_word(found);
         const memguard_status status = look(word, id);
         if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
         if (MG_UNLIKELY(mg__word_pins(word) != 0)) return MEMGUARD_ERR_BUSY;
@@ -187,12 +201,13 @@ enum mg__unpin mg__entry_unpin(struct mg__entry *entry, bool held) {
 }
 
 enum mg__unpin mg__entry_unseize(struct mg__entry *entry) {
+    const uint64_t short_or_long = MG_WORD_X | MG_WORD_T;
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
     do {
         /* A purge that is revoking has a pin, too: then it is the last one. */
         const bool last = mg__word_pins(word) == 1;
         if (last && (word & MG_WORD_D) != 0) return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING;
-    } while (!atomic_compare_exchange_weak(&entry->word, &word, (word & ~MG_WORD_X) - MG_WORD_PIN_ONE));
+    } while (!atomic_compare_exchange_weak(&entry->word, &word, (word & ~short_or_long) - MG_WORD_PIN_ONE));
     return (word & MG_WORD_R) != 0 ? MG_UNPINNED_REVOKED : MG_UNPINNED;
 }
 

@@ -7,7 +7,7 @@
  *   X  one exclusive owner (a WRITE borrow, or a change by the library)
  *   D  dying: no new borrows; whoever drops the last pin ends it
  *   R  revoked: its memory was taken away; nobody touches it any more
- *   T  short lock for opening and closing a shared view
+ *   T  short lock for opening and closing a shared view; with X: short work of the library, whoever comes waits for its end
  *   pins: who is at it; held: how many of those are in the host's hands. pins > held: the library is at work and will be done
  *   soon. A purge waits for that, and takes away what is in the host's hands by setting R while pins == held.
  *
@@ -84,7 +84,8 @@ struct mg__entry *mg__entry_by_index(uint32_t index);
 MG_MUST_USE memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry);
 /* Exclusive ownership, with one pin. */
 MG_MUST_USE memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry);
-/* Exclusive ownership of an entry by a walk: false when somebody is at it. more: MG_WORD_D when it shall end, else 0. */
+/* Exclusive ownership of an entry by a walk: false when somebody is at it. more: MG_WORD_D when it shall end, MG_WORD_T for short
+ * work, else 0. */
 MG_MUST_USE bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word, uint64_t more);
 /* Into the host's hands: false when the entry is dying meanwhile (then it stays in the library's). */
 MG_MUST_USE bool mg__entry_hold(struct mg__entry *entry);

@@ -15,17 +15,29 @@ static bool started;
 static MG_THREAD struct mg__thread *self;
 
 
+static void recycle(struct mg__thread *thread) {
+    mg__mutex_lock(&mutex);
+    thread->next_free = free_records;
+    free_records = thread;
+    mg__mutex_unlock(&mutex);
+}
+
+void mg__thread_settle(struct mg__thread *thread) {
+    bool orphan = true;
+    if (MG_LIKELY(!atomic_load_explicit(&thread->orphan, memory_order_relaxed))) return;
+    /* Whoever turns the mark over recycles it: once. */
+    if (!mg__thread_borrows(thread, NULL) && atomic_compare_exchange_strong(&thread->orphan, &orphan, false))
+        recycle(thread);
+}
+
 /* At thread exit. A record with views still out stays: another thread may return them. */
 static void leave(void *record) {
     struct mg__thread *thread = record;
     if (mg__sys_is_fork_child()) return;
     mg__thread_leave_scopes(thread);
     self = NULL;
-    if (mg__thread_borrows(thread, NULL)) return;
-    mg__mutex_lock(&mutex);
-    thread->next_free = free_records;
-    free_records = thread;
-    mg__mutex_unlock(&mutex);
+    atomic_store(&thread->orphan, true);
+    mg__thread_settle(thread);
 }
 
 memguard_status mg__thread_start(void) {

@@ -124,11 +124,12 @@ static memguard_status try_kind(struct mg__vault *vault, enum mg__kind kind, uin
     return mg__bank_probe(kind, &vault->protections);
 }
 
-/* A kind of pages that cannot be had is UNSUPPORTED; one that cannot be had now keeps its own status. */
+/* A kind of pages that cannot be had at all is UNSUPPORTED; one that cannot be had now keeps its own status. */
 static memguard_status try_secretmem(struct mg__vault *vault) {
     const memguard_status status = try_kind(vault, MG_KIND_SECRETMEM, MEMGUARD_BACKEND_SECRETMEM);
     memguard_error error = MEMGUARD_ERROR_INIT;
-    if (status != MEMGUARD_ERR_SYSTEM || memguard_last_error(&error) != MEMGUARD_OK) return status;
+    if (status != MEMGUARD_ERR_SYSTEM || memguard_last_error(&error) != MEMGUARD_OK || !mg__sys_is_absent(error.os_error))
+        return status;
     return mg__fail(MEMGUARD_ERR_UNSUPPORTED, error.os_error, "memfd_secret(2) is not to be had here (errno %d)",
                     error.os_error);
 }
@@ -137,8 +138,8 @@ static memguard_status choose_auto(struct mg__vault *vault, uint32_t require) {
     const bool must_hide = (require & MEMGUARD_PROTECT_HIDDEN) != 0;
     if (must_hide || !mg__sys_hibernation_configured()) {
         const memguard_status status = try_secretmem(vault);
-        /* Out of lockable memory is not a missing feature: LOCKED has the same limit. */
-        if (status == MEMGUARD_OK || status == MEMGUARD_ERR_LOCK_LIMIT || must_hide) return status;
+        /* Only a missing feature is a reason for less: what is exhausted now is an error, not a weaker vault for ever. */
+        if (status != MEMGUARD_ERR_UNSUPPORTED || must_hide) return status;
     }
     return try_kind(vault, MG_KIND_LOCKED, MEMGUARD_BACKEND_LOCKED);
 }
@@ -234,7 +235,7 @@ static void reset_figures(struct mg__vault *vault) {
     vault->coffer.rekeys = vault->coffer.rekey_failures = 0;
     atomic_store(&vault->furnished, 0);
     atomic_store(&vault->next_sweep_ms, UINT64_MAX);
-    vault->deferred_to = 0;
+    vault->deferrer_count = 0;
     atomic_store(&vault->purge, MG_PURGE_NONE);
     atomic_store(&vault->purges, 0);
     atomic_store(&vault->revoked, 0);
@@ -328,6 +329,7 @@ static bool anything_borrowed(const struct mg__vault *vault) {
         unsigned step = 0;
         for (;;) {
             const uint64_t word = atomic_load(&entry->word);
+            if ((word & MG_WORD_R) != 0) break; /* revoked: nobody has anything of it any more */
             if (mg__word_held(word) != 0) return true;
             if (mg__word_pins(word) == 0 || atomic_load(&entry->vault) != vault->index + 1) break;
             mg__sys_backoff(&step);
@@ -357,7 +359,8 @@ memguard_status memguard_vault_destroy(memguard_vault **token) {
     status = close_gate(vault, &before);
     if (status == MEMGUARD_OK) {
         /* Nothing is in the host's hands and the gate is closed: nothing can be revoked here. */
-        (void)mg__purge_secrets(vault, UINT32_MAX);
+        atomic_store(&vault->purge_until_ns, UINT64_MAX);
+        (void)mg__purge_secrets(vault);
         unfurnish(vault);
         atomic_fetch_add(&vault->generation, 1); /* last: from here on the struct may be made anew */
         *token = NULL;
@@ -377,7 +380,7 @@ static bool seize_for_sealing(const struct mg__vault *vault, struct mg__entry *e
     unsigned step = 0;
     for (;; mg__sys_backoff(&step)) {
         const uint64_t word = atomic_load(&entry->word);
-        if (atomic_load(&entry->vault) != vault->index + 1 || (word & MG_WORD_L) == 0) return false;
+        if (atomic_load(&entry->vault) != vault->index + 1 || (word & MG_WORD_L) == 0 || (word & MG_WORD_R) != 0) return false;
         if (!mg__entry_seize_idle(entry, word, 0)) continue;
         if (atomic_load(&entry->vault) == vault->index + 1) return true;
         mg__secret_after(entry, mg__entry_unseize(entry));
@@ -478,7 +481,7 @@ static void count_secrets(const struct mg__vault *vault, memguard_report *report
         if (atomic_load_explicit(&entry->vault, memory_order_relaxed) != vault->index + 1) continue;
         const uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
         const unsigned rest = atomic_load_explicit(&entry->rest, memory_order_relaxed) & MEMGUARD_REST_MASK;
-        if ((word & MG_WORD_L) == 0) continue;
+        if ((word & (MG_WORD_L | MG_WORD_R)) != MG_WORD_L) continue;
         report->borrows += mg__word_held(word);
         if ((word & MG_WORD_D) != 0) continue;
         report->secrets[rest]++;

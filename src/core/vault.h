@@ -13,6 +13,7 @@
 enum mg__gate { MG_GATE_OPEN, MG_GATE_LOCKED, MG_GATE_CHANGING, MG_GATE_PURGING, MG_GATE_NO_KEY };
 
 /* A purge waits without holding the control mutex, so that whoever it waits for may call whatever he likes. */
+enum { MG_DEFERRERS = 16 };
 enum mg__purge_state { MG_PURGE_NONE, MG_PURGE_DEFERRED, MG_PURGE_RUNNING };
 
 struct mg__vault {
@@ -30,8 +31,10 @@ struct mg__vault {
     _Atomic uint32_t furnished;     /* has had a secret: re-key */
     _Atomic uint64_t next_sweep_ms; /* when to look for expired secrets, boot-time clock; UINT64_MAX: none has limits */
     _Atomic uint32_t purge;         /* MG_PURGE_*; changed under `control` */
-    uint32_t deferred_to;           /* number of the thread whose last release completes a purge; under `control` */
-    uint32_t deferred_wait_ms;
+    struct mg__thread *deferrers[MG_DEFERRERS]; /* who asked for the purge from inside a borrow; under `control` */
+    uint32_t deferrer_count, deferred_wait_ms;
+    _Atomic uint64_t purge_until_ns; /* of the purge at work; another caller may shorten it */
+    memguard_status purge_result;    /* of the last one; under `control` */
     _Atomic bool unrevoked;         /* the purge at work could not take a page away */
     uint64_t made_ns;
     _Atomic uint64_t purges, revoked, auth_failures;
@@ -54,6 +57,7 @@ struct mg__thread {
     uint32_t places;                    /* made so far */
     struct mg__use_link *_Atomic uses;  /* innermost */
     struct mg__scope *scope;            /* innermost */
+    _Atomic bool orphan;                /* its thread has ended, with views still out */
     struct mg__thread *next_free;
     _Atomic uint64_t *_Atomic views[MG_VIEW_SEGMENTS]; /* marks; a segment doubles the ones before; 0: free */
 };
@@ -101,6 +105,8 @@ MG_MUST_USE bool mg__thread_drop_view(struct mg__thread *thread, uint32_t place,
 /* Whether the thread has a borrow in progress, of a vault or (null) of any. Of another thread than the caller's: a guess when that
  * thread is at work, exact when it is not. */
 bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault *vault);
+/* After a view was dropped: the record of a thread that has ended is recycled with its last view. */
+void mg__thread_settle(struct mg__thread *thread);
 void mg__thread_leave_scopes(struct mg__thread *thread); /* scope.c */
 
 /* ---- secrets (secret.c) ---- */
@@ -168,10 +174,13 @@ MG_MUST_USE memguard_status mg__scope_note(struct mg__vault *vault, uint64_t id)
 
 /* ---- purge (purge.c) ---- */
 
-/* Called when a thread has ended a borrow while the gate says PURGING. */
-void mg__purge_resume(struct mg__vault *vault, struct mg__thread *thread);
-/* Destroys everything in the vault; those in the host's hands are waited for, then revoked. Gives how many were. */
-uint64_t mg__purge_secrets(struct mg__vault *vault, uint32_t wait_ms); /* UINT32_MAX: waits without end */
+/* How many vaults have a purge that waits for its own callers' borrows. */
+extern _Atomic uint32_t mg__purges_deferred;
+/* Called when a borrow has ended while there are such: completes those whose callers borrow nothing any more. */
+void mg__purge_resume(void);
+/* Destroys everything in the vault; those in the host's hands are waited for until purge_until_ns, then revoked. Gives how many
+ * were. */
+uint64_t mg__purge_secrets(struct mg__vault *vault);
 
 /* ---- housekeeper (housekeeper.c) ---- */
 

@@ -96,7 +96,9 @@ static bool started;
 
 memguard_status mg__crypto_start(void) {
     mg__mutex_lock(&start_mutex);
+    const int cancel = mg__sys_cancel_off(); /* libsodium may open and read a device */
     if (!started) started = sodium_init() >= 0 && known_answer_is_right();
+    mg__sys_cancel_restore(cancel);
     const bool ready = started;
     mg__mutex_unlock(&start_mutex);
     if (ready) return MEMGUARD_OK;

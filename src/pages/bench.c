@@ -25,11 +25,15 @@ static int map_top(enum mg__kind kind, unsigned char *top_low, size_t bytes) {
         error = mg__sys_private_map(top_low, bytes);
         return error != 0 || kind == MG_KIND_PLAIN ? error : mg__sys_lock(top_low, bytes);
     }
+    mg__sys_hold_forks();
     const int descriptor = mg__sys_secret_open(bytes, &error);
-    if (descriptor < 0) return error;
-    error = mg__sys_secret_map(descriptor, 0, top_low, bytes);
-    mg__sys_close(descriptor);
-    return error != 0 ? error : mg__sys_secret_advise(top_low, bytes);
+    if (descriptor >= 0) {
+        error = mg__sys_secret_map(descriptor, 0, top_low, bytes);
+        mg__sys_close(descriptor);
+    }
+    if (error == 0) error = mg__sys_secret_advise(top_low, bytes);
+    mg__sys_let_forks();
+    return error;
 }
 
 static size_t locked_bytes(void) { return mg__budget_share(128, mg__sys_page(), 2 * mg__sys_page()); }
@@ -153,7 +157,8 @@ memguard_status mg__bench_call(enum mg__kind kind, void (*fn)(void *), void *arg
 memguard_status mg__bench_prepare(enum mg__kind kind, unsigned parallel) {
     struct pool *pool = &pools[kind];
     int error = 0;
-    if (parallel > MOST_BENCHES) parallel = MOST_BENCHES;
+    if (parallel > MOST_BENCHES)
+        return mg__fail(MEMGUARD_ERR_LIMIT, 0, "at most %d benches, and so as many calls at once", MOST_BENCHES);
     mg__mutex_lock(&pool->grow);
     if (pool->most == 0) pool->most = most_benches();
     if (pool->most < parallel) pool->most = parallel;

@@ -32,6 +32,9 @@ size_t mg__budget_share(unsigned part, size_t least, size_t most) {
 
 static memguard_status fail_memory(int error, size_t needed) {
     uint64_t maps = 0, allowed = 0;
+    if (error == ENOMEM && mg__sys_space_exhausted(needed, &allowed))
+        return mg__fail(MEMGUARD_ERR_MAP_LIMIT, error, "%llu bytes of address space are allowed: raise RLIMIT_AS",
+                        (unsigned long long)allowed);
     if (mg__sys_maps_exhausted(&maps, &allowed))
         return mg__fail(MEMGUARD_ERR_MAP_LIMIT, error,
                         "%llu memory mappings of %llu allowed are in use: raise vm.max_map_count or keep fewer secrets open",
@@ -43,7 +46,8 @@ memguard_status mg__budget_fail(enum mg__kind kind, int error, size_t needed) {
     if (error == ENOMEM || error == EAGAIN || error == EPERM) {
         const uint64_t limit = kind == MG_KIND_PLAIN ? UINT64_MAX : mg__sys_lock_limit();
         uint64_t maps = 0, allowed = 0;
-        if (limit == UINT64_MAX || (error == ENOMEM && mg__sys_maps_exhausted(&maps, &allowed)))
+        if (limit == UINT64_MAX || (error == ENOMEM && (mg__sys_maps_exhausted(&maps, &allowed) ||
+                                                        mg__sys_space_exhausted(needed, &allowed))))
             return fail_memory(error, needed);
         return mg__fail_lock_limit(limit, mg__budget_in_use(), needed, error);
     }

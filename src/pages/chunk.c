@@ -14,6 +14,7 @@ struct mg__chunk {
     size_t reserved_bytes;
     size_t slots;
     bool is_run; /* one region, cached by its pages */
+    bool apart;  /* for keys, never for what a host sees */
     struct mg__region regions[];
 };
 
@@ -74,6 +75,7 @@ static int map_regions(struct mg__chunk *chunk, enum mg__kind kind, size_t slot_
     int error = 0, descriptor = -1;
     const size_t page = mg__sys_page();
     unsigned char *at = atomic_load_explicit(&chunk->reservation, memory_order_relaxed) + page;
+    if (kind == MG_KIND_SECRETMEM) mg__sys_hold_forks();
     if (kind == MG_KIND_SECRETMEM)
         descriptor = mg__sys_secret_open(chunk->slots * slot_bytes, &error);
     else
@@ -90,6 +92,7 @@ static int map_regions(struct mg__chunk *chunk, enum mg__kind kind, size_t slot_
     }
     /* An open descriptor would be a way in for pidfd_getfd; the mappings keep the pages. */
     if (descriptor >= 0) mg__sys_close(descriptor);
+    if (kind == MG_KIND_SECRETMEM) mg__sys_let_forks();
     return error;
 }
 
@@ -174,15 +177,15 @@ static void keep(struct store *store, struct mg__region *region) {
 }
 
 /* The one of this size that has rested longest; of short runs one is left resting, so that no address comes back at once. */
-static struct mg__region *find_kept(struct store *store, size_t bytes) {
+static struct mg__region *find_kept(struct store *store, size_t bytes, bool apart) {
     struct mg__region **oldest = NULL;
     size_t found = 0;
     for (struct mg__region **link = &store->runs; *link != NULL; link = &(*link)->next) {
-        if ((*link)->bytes != bytes) continue;
+        if ((*link)->bytes != bytes || (*link)->chunk->apart != apart) continue;
         oldest = link;
         found++;
     }
-    const size_t resting = bytes <= SHORT_RUN_PAGES * mg__sys_page() ? 1 : 0;
+    const size_t resting = !apart && bytes <= SHORT_RUN_PAGES * mg__sys_page() ? 1 : 0;
     return found <= resting ? NULL : take_kept(store, oldest);
 }
 
@@ -208,12 +211,13 @@ static memguard_status make_run(struct store *store, enum mg__kind kind, size_t 
     return MEMGUARD_OK;
 }
 
-static memguard_status take_run(enum mg__kind kind, size_t bytes, struct mg__region **region) {
+static memguard_status take_run(enum mg__kind kind, size_t bytes, bool apart, struct mg__region **region) {
     struct store *store = &stores[kind];
     memguard_status status = MEMGUARD_OK;
     mg__mutex_lock(&store->grow);
-    *region = find_kept(store, bytes);
+    *region = find_kept(store, bytes, apart);
     if (*region == NULL) status = make_run(store, kind, bytes, region);
+    if (status == MEMGUARD_OK) (*region)->chunk->apart = apart;
     mg__mutex_unlock(&store->grow);
     return status;
 }
@@ -253,7 +257,7 @@ static int grow_slots(struct store *store, enum mg__kind kind, struct mg__region
     size_t i = 0;
     if (first != NULL) *first = &chunk->regions[i++];
     for (; i < chunk->slots; i++)
-        /* Full is impossible: it has more cells than a process has mappings. A slot not queued would only lie idle. */
+        /* Full (a system that allows more mappings than there are cells): the slot lies idle. */
         if (!mg__fifo_push(&store->free_slots, &chunk->regions[i])) break;
     return 0;
 }
@@ -267,12 +271,18 @@ static memguard_status grow_and_take(enum mg__kind kind, struct mg__region **reg
     return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, mg__sys_page());
 }
 
+/* Under `grow`. */
+static size_t resting_slots(struct store *store) {
+    if (store->resting_slots == 0)
+        store->resting_slots = 1 + mg__budget_share(64, 0, MOST_RESTING * mg__sys_page()) / mg__sys_page();
+    return store->resting_slots;
+}
+
 /* Free slots rest a while before they are used again, so that a pointer kept too long hits a page without access. Where lockable memory
  * is scarce they rest less long. */
 static void keep_slots_resting(struct store *store, enum mg__kind kind) {
     mg__mutex_lock(&store->grow);
-    if (store->resting_slots == 0) store->resting_slots = 1 + mg__budget_share(64, 0, MOST_RESTING * mg__sys_page()) / mg__sys_page();
-    if (mg__fifo_count(&store->free_slots) < store->resting_slots && grow_slots(store, kind, NULL) != 0)
+    if (mg__fifo_count(&store->free_slots) < resting_slots(store) && grow_slots(store, kind, NULL) != 0)
         store->resting_slots = 1; /* none to be had: from now on they are used as they come */
     mg__mutex_unlock(&store->grow);
 }
@@ -294,8 +304,8 @@ memguard_status mg__bank_reserve(enum mg__kind kind, size_t slots) {
     const uint64_t limit = kind == MG_KIND_PLAIN ? UINT64_MAX : mg__sys_lock_limit(), in_use = mg__budget_in_use();
     if (limit != UINT64_MAX && slots * mg__sys_page() > limit) return mg__fail_lock_limit(limit, in_use, slots * mg__sys_page(), 0);
     mg__mutex_lock(&store->grow);
-    while (error == 0 && mg__fifo_count(&store->free_slots) < slots)
-        error = grow_slots(store, kind, NULL);
+    const size_t wanted = slots + resting_slots(store);
+    while (error == 0 && mg__fifo_count(&store->free_slots) < wanted) error = grow_slots(store, kind, NULL);
     mg__mutex_unlock(&store->grow);
     return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, mg__sys_page());
 }
@@ -307,7 +317,7 @@ static memguard_status take(enum mg__kind kind, size_t bytes, bool apart, struct
     *region = NULL;
     if (bytes == 0 || !mg__round_up(bytes, mg__sys_page(), &rounded)) return mg__fail_plain(MEMGUARD_ERR_SIZE);
     const bool slot = rounded == mg__sys_page() && !apart;
-    const memguard_status status = slot ? take_slot(kind, region) : take_run(kind, rounded, region);
+    const memguard_status status = slot ? take_slot(kind, region) : take_run(kind, rounded, apart, region);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
     atomic_store_explicit(&(*region)->state, MG_REGION_USED, memory_order_release);
     return MEMGUARD_OK;
@@ -366,7 +376,7 @@ void mg__region_give(struct mg__region *region, size_t data_bytes) {
         give_run(region, reusable);
     } else if (reusable) {
         atomic_store_explicit(&region->state, MG_REGION_FREE, memory_order_release);
-        /* Full is impossible, see grow_slots. */
+        /* Full: see grow_slots. */
         if (!mg__fifo_push(&stores[region->kind].free_slots, region)) (void)retire(region);
     }
 }

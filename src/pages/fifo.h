@@ -6,7 +6,7 @@
 
 #include "pages/bank.h"
 
-enum { MG_FIFO_CELLS = 1 << 16 }; /* more slots than a process can have mappings for */
+enum { MG_FIFO_CELLS = 1 << 16 }; /* more slots than a process usually has mappings for */
 
 struct mg__fifo_cell {
     _Atomic uint64_t sequence;

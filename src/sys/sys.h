@@ -25,6 +25,8 @@ int mg__sys_protect(void *address, size_t bytes, int access);
 
 /* memfd_secret: a source of pages out of the kernel's map. open: a descriptor for `bytes` bytes, or -1; ENOSYS: not to be had. */
 int mg__sys_secret_open(size_t bytes, int *error);
+/* Whether an errno of mg__sys_secret_open means: not to be had at all. */
+bool mg__sys_is_absent(int error);
 /* Maps pages of it over a reservation, writable and touched. EAGAIN: over the lockable limit. */
 int mg__sys_secret_map(int descriptor, size_t offset, void *address, size_t bytes);
 void mg__sys_close(int descriptor);
@@ -50,7 +52,9 @@ int mg__sys_blank(void *address, size_t bytes);
 /* RLIMIT_MEMLOCK of this process in bytes; UINT64_MAX when it does not apply. */
 uint64_t mg__sys_lock_limit(void);
 int mg__sys_raise_lock_limit(void);
-/* True when an ENOMEM comes from the number of mappings or the address-space limit. */
+/* True when an ENOMEM for `needed` bytes comes from RLIMIT_AS. */
+bool mg__sys_space_exhausted(size_t needed, uint64_t *allowed);
+/* True when an ENOMEM comes from the number of mappings. */
 bool mg__sys_maps_exhausted(uint64_t *maps, uint64_t *allowed);
 /* True when this machine is set up to hibernate (swap and a resume device), which live secretmem would forbid. */
 bool mg__sys_hibernation_configured(void);
@@ -81,6 +85,10 @@ void mg__sys_wake(_Atomic uint32_t *word, bool all);
 /* One step of waiting for something short: spins, then yields, then sleeps. *step starts at 0. */
 void mg__sys_backoff(unsigned *step);
 
+/* Thread cancellation off, and as it was: around calls that are cancellation points. */
+int mg__sys_cancel_off(void);
+void mg__sys_cancel_restore(int before);
+
 struct mg__sys_thread;
 int mg__sys_thread_start(void (*run)(void *), void *arg, struct mg__sys_thread **thread); /* all signals blocked */
 void mg__sys_thread_join(struct mg__sys_thread *thread);
@@ -101,6 +109,9 @@ bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high);
 /* Marks this process as the owner. Afterwards mg__sys_is_fork_child is false here and true in a child of fork or clone. */
 int mg__sys_fork_mark(void);
 extern _Atomic uint32_t *_Atomic mg__sys_fork_word; /* 1 in the owner, 0 in a child; null before the mark */
+/* No fork by the C library between the two, in any thread. (A raw clone is not held.) */
+void mg__sys_hold_forks(void);
+void mg__sys_let_forks(void);
 bool mg__sys_fork_by_pid(void);             /* the slow way, where no page can be zeroed by a fork */
 extern bool mg__sys_fork_word_trusted;
 

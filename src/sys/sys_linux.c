@@ -37,7 +37,9 @@ static void *real_mmap(void *a, size_t n, int p, int f, int d, long o) { return 
 static void *real_mremap(void *a, size_t n, size_t m, int f, void *to) { return mremap(a, n, m, f, to); }
 static int real_memfd_secret(unsigned flags) { return (int)syscall(SYS_memfd_secret, flags); }
 static int real_ftruncate(int d, long n) { return ftruncate(d, n); }
-static long real_getrandom(void *p, size_t n, unsigned f) { return getrandom(p, n, f); }
+/* Not by the library's wrappers where those are cancellation points: nothing of ours may be left half done. */
+static long real_getrandom(void *p, size_t n, unsigned f) { return syscall(SYS_getrandom, p, n, f); }
+static int real_close(int d) { return (int)syscall(SYS_close, d); }
 static int real_getrlimit(int what, void *limit) { return getrlimit((__rlimit_resource_t)what, limit); }
 static int real_setrlimit(int what, const void *limit) { return setrlimit((__rlimit_resource_t)what, limit); }
 static int real_thread_create(void *thread, void *(*run)(void *), void *arg) {
@@ -45,7 +47,7 @@ static int real_thread_create(void *thread, void *(*run)(void *), void *arg) {
 }
 
 #define REAL_TABLE                                                                                         \
-    {real_mmap, munmap, mprotect, real_mremap, madvise, mlock, real_memfd_secret, real_ftruncate, close,   \
+    {real_mmap, munmap, mprotect, real_mremap, madvise, mlock, real_memfd_secret, real_ftruncate, real_close,   \
      real_getrandom, real_getrlimit, real_setrlimit, real_thread_create}
 
 #ifdef MEMGUARD_TESTING
@@ -104,6 +106,8 @@ int mg__sys_secret_open(size_t bytes, int *error) {
     *error = 0;
     return descriptor;
 }
+
+bool mg__sys_is_absent(int error) { return error == ENOSYS; }
 
 static void touch(void *address, size_t bytes) {
     for (size_t i = 0; i < bytes; i += mg__sys_page()) ((volatile unsigned char *)address)[i] = 0;
@@ -212,11 +216,13 @@ int mg__sys_raise_lock_limit(void) {
     return result(CALL.setrlimit(RLIMIT_MEMLOCK, &limit));
 }
 
+static int open_to_read(const char *path) { return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0); }
+
 /* Reads a small file of /proc or /sys; false when it cannot be read. */
 static bool read_text(const char *path, char *text, size_t bytes) {
-    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    const int descriptor = open_to_read(path);
     if (descriptor < 0) return false;
-    const ssize_t got = read(descriptor, text, bytes - 1);
+    const long got = syscall(SYS_read, descriptor, text, bytes - 1);
     mg__sys_close(descriptor);
     if (got < 0) return false;
     text[got] = '\0';
@@ -226,12 +232,21 @@ static bool read_text(const char *path, char *text, size_t bytes) {
 static uint64_t count_lines(const char *path) {
     char block[4096];
     uint64_t lines = 0;
-    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    const int descriptor = open_to_read(path);
     if (descriptor < 0) return 0;
-    for (ssize_t got; (got = read(descriptor, block, sizeof block)) > 0;)
-        for (ssize_t i = 0; i < got; i++) lines += block[i] == '\n';
+    for (long got; (got = syscall(SYS_read, descriptor, block, sizeof block)) > 0;)
+        for (long i = 0; i < got; i++) lines += block[i] == '\n';
     mg__sys_close(descriptor);
     return lines;
+}
+
+bool mg__sys_space_exhausted(size_t needed, uint64_t *allowed) {
+    char text[64];
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    if (CALL.getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return false;
+    if (!read_text("/proc/self/statm", text, sizeof text)) return false;
+    *allowed = limit.rlim_cur;
+    return strtoull(text, NULL, 10) * mg__sys_page() + needed + 8 * mg__sys_page() > limit.rlim_cur;
 }
 
 bool mg__sys_maps_exhausted(uint64_t *maps, uint64_t *allowed) {
@@ -286,7 +301,7 @@ int mg__sys_random(void *p, size_t bytes) {
 void mg__sys_complain(const char *line) {
     const size_t length = strlen(line);
     /* The process is about to abort: there is nowhere left to report that the report failed. */
-    const ssize_t written = write(STDERR_FILENO, line, length);
+    const long written = syscall(SYS_write, STDERR_FILENO, line, length);
     (void)written;
 }
 
@@ -339,9 +354,17 @@ void mg__sys_backoff(unsigned *step) {
         (void)sched_yield(); /* always succeeds on Linux */
     } else {
         const struct timespec nap = {0, now < 200 ? 50000 : 500000};
-        (void)nanosleep(&nap, NULL); /* cut short by a signal: the caller looks again */
+        (void)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, NULL); /* cut short by a signal: the caller looks again */
     }
 }
+
+int mg__sys_cancel_off(void) {
+    int before = 0;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before); /* fails only for an unknown state */
+    return before;
+}
+
+void mg__sys_cancel_restore(int before) { (void)pthread_setcancelstate(before, NULL); }
 
 struct mg__sys_thread {
     pthread_t id;
@@ -372,8 +395,10 @@ int mg__sys_thread_start(void (*run)(void *), void *arg, struct mg__sys_thread *
 }
 
 void mg__sys_thread_join(struct mg__sys_thread *thread) {
+    const int cancel = mg__sys_cancel_off();
     /* EDEADLK, EINVAL and ESRCH would be errors of ours: the thread is joinable, not us, and joined once. */
     (void)pthread_join(thread->id, NULL);
+    mg__sys_cancel_restore(cancel);
 }
 
 static pthread_key_t exit_key;
@@ -404,7 +429,10 @@ bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high) {
         pthread_attr_t attributes;
         void *base = NULL;
         size_t bytes = 0;
-        if (pthread_getattr_np(pthread_self(), &attributes) != 0) return false;
+        const int cancel = mg__sys_cancel_off(); /* it reads a file */
+        const int unknown = pthread_getattr_np(pthread_self(), &attributes);
+        mg__sys_cancel_restore(cancel);
+        if (unknown != 0) return false;
         const int error = pthread_attr_getstack(&attributes, &base, &bytes);
         (void)pthread_attr_destroy(&attributes); /* frees a CPU set at most; always 0 */
         if (error != 0) return false;
@@ -426,9 +454,17 @@ bool mg__sys_fork_by_pid(void) { return getpid() != owner; }
 
 static struct mg__mutex mark_mutex;
 
+/* Between the making of shared pages and the advice that keeps them out of children there must be no fork. */
+static struct mg__mutex no_fork;
+
+void mg__sys_hold_forks(void) { mg__mutex_lock(&no_fork); }
+void mg__sys_let_forks(void) { mg__mutex_unlock(&no_fork); }
+
 static int make_mark(void) {
     int error = 0;
     if (atomic_load(&mg__sys_fork_word) != NULL) return 0;
+    error = pthread_atfork(mg__sys_hold_forks, mg__sys_let_forks, mg__sys_let_forks);
+    if (error != 0) return error;
     _Atomic uint32_t *word = mg__sys_map_table(mg__sys_page(), &error);
     if (word == NULL) return error;
     mg__sys_fork_word_trusted = mg__sys_zero_on_fork((void *)word, mg__sys_page()) == 0;

@@ -196,7 +196,7 @@ static int traces(const unsigned char *bytes, size_t size, uint32_t seed) {
     return found;
 }
 
-/* The page of `use` may stay mapped; then it must not show the bytes. (What rests MAPPED is shown in place and stays.) */
+/* The page of `use` may stay mapped; then it must not show the bytes. (What rests MAPPED is shown in place.) */
 TEST(bytes_are_gone_when_use_has_returned) {
     enum { SIZE = 64 };
     static const uint32_t rests[] = {MEMGUARD_SEALED, MEMGUARD_CLOSED, MEMGUARD_COMPACT};

@@ -140,7 +140,7 @@ static void look_at_process(struct look *look, const struct subject *subject, en
 }
 
 static void look_at_cores(struct look *look, const struct subject *subjects, size_t count, enum row first) {
-    pid_t pids[DEMO_SUBJECTS];
+    pid_t pids[DEMO_SUBJECTS] = {0};
     struct scan_result results[DEMO_SUBJECTS];
     for (size_t i = 0; i < count; i++)
         pids[i] = subjects[i].pid;

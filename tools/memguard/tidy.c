@@ -26,15 +26,17 @@ static void remove_all(void) {
         if (areas[i].area != NULL) memguard_wipe(areas[i].area, areas[i].bytes);
 }
 
-/* SA_RESETHAND has restored the default action, which the raised signal takes when this returns. */
+/* The raised signal takes the default action when this returns. Not SA_RESETHAND: with it, a second signal that comes while
+ * the kernel still prepares this call would end the process before anything is removed (seen with timeout(1)). */
 static void on_signal(int signal_number) {
     remove_all();
     memguard_emergency_wipe();
+    signal(signal_number, SIG_DFL);
     raise(signal_number);
 }
 
 void tidy_start(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < ENDING_SIGNALS; i++) {
