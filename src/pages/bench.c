@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-enum { RESERVE_BYTES = 64 * 1024, MOST_BENCHES = 64 };
+enum { RESERVE_BYTES = 64 * 1024, MOST_BENCHES = 64, TAIL_BYTES = 1088 };
 
 struct pool {
     struct mg__bench benches[MOST_BENCHES];
@@ -54,7 +54,7 @@ static int map_bench(enum mg__kind kind, struct mg__bench *bench, size_t locked)
     mg__budget_charge(kind, locked);
     bench->low = low;
     bench->top = top_low + locked;
-    bench->watch_bytes = mg__min_size(RESERVE_BYTES - MG_BENCH_DEEP, (mg__arch_signal_frame_bytes() & ~(size_t)63) + 1024);
+    bench->watch_bytes = mg__min_size(RESERVE_BYTES - MG_BENCH_DEEP, (mg__arch_signal_frame_bytes() & ~(size_t)63) + TAIL_BYTES);
     bench->has_marks = mg__arch_has_frame_marks();
     return 0;
 }
@@ -129,13 +129,19 @@ static bool lanes_are_zero(const unsigned char *at, const unsigned char *end) {
     return is_zero(sum0 | sum1 | sum2 | sum3);
 }
 
+static bool words_are_zero(const unsigned char *at, const unsigned char *end) {
+    return lanes_are_zero(at, end) && lanes_are_zero(at + 16, end) && lanes_are_zero(at + 32, end) &&
+           lanes_are_zero(at + 48, end);
+}
+
 /* A signal frame of Linux on x86-64 is 64-byte aligned in its extended part and has nonzero words at offsets 16 to 31 of some line (the
- * mark FP_XSTATE_MAGIC1, and MXCSR); elsewhere all words are looked at. */
+ * mark FP_XSTATE_MAGIC1, and MXCSR). Behind the mark come less than TAIL_BYTES: where the mark itself was wiped, the return address at
+ * the frame's end lies there, so there all words are looked at. Elsewhere all words are looked at everywhere. */
 static bool touched_below(const struct mg__bench *bench, size_t depth) {
-    const unsigned char *end = bench->top - depth, *at = end - bench->watch_bytes;
-    if (MG_LIKELY(bench->has_marks)) return !lanes_are_zero(at + 16, end);
-    return !(lanes_are_zero(at, end) && lanes_are_zero(at + 16, end) && lanes_are_zero(at + 32, end) &&
-             lanes_are_zero(at + 48, end));
+    const unsigned char *end = bench->top - depth, *low = end - bench->watch_bytes;
+    const unsigned char *tail = bench->has_marks ? end - TAIL_BYTES : low;
+    if (MG_UNLIKELY(!words_are_zero(tail, end))) return true;
+    return bench->has_marks && !lanes_are_zero(low + 16, tail);
 }
 
 void mg__bench_run(struct mg__bench *bench, void (*fn)(void *), void *arg, size_t depth) {
