@@ -414,7 +414,7 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_equal(memguard_se
 /* Sets the limits (replacing earlier ones), counted from now. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_limit(memguard_secret secret, const memguard_limits *limits);
 
-/* Describes the secret without opening it. Works while borrowed and while locked. ERR_STALE tells a dead one. */
+/* Describes the secret without opening it. Works while borrowed and while locked. Errors: STALE (dead), EXPIRED. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_info(memguard_secret secret, memguard_info *info);
 
 /* Wipes and forgets; *secret becomes null. While borrowed: no new borrows, and it takes effect when the last one ends.

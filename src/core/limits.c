@@ -127,6 +127,8 @@ static bool has_reached_a_limit(const struct mg__entry *entry, uint64_t now_ms) 
     return limits != NULL && (is_past(due_of(limits), now_ms) || uses_are_up(limits));
 }
 
+bool mg__limits_are_over(const struct mg__entry *entry) { return has_reached_a_limit(entry, mg__sys_boottime_ms()); }
+
 /* Exclusive owner: wipes if it is so. */
 static void expire_owned(struct mg__entry *entry, uint64_t now_ms) {
     if (has_reached_a_limit(entry, now_ms)) mg__secret_expire(entry);

@@ -167,28 +167,30 @@ _Atomic uint32_t mg__purges_deferred;
 static void defer(struct mg__vault *vault, struct mg__thread *thread, uint32_t wait_ms) {
     bool any = false;
     each_entry(vault, mark_or_end, &any);
-    if (vault->deferrer_count == 0 || wait_ms < vault->deferred_wait_ms) vault->deferred_wait_ms = wait_ms;
-    if (vault->deferrer_count < MG_DEFERRERS) vault->deferrers[vault->deferrer_count++] = thread;
+    if (vault->deferrer_count < MG_DEFERRERS)
+        vault->deferrers[vault->deferrer_count++] = (struct mg__deferrer){thread, wait_ms};
     if (atomic_load(&vault->purge) == MG_PURGE_DEFERRED) return;
     atomic_store(&vault->purge, MG_PURGE_DEFERRED);
     atomic_fetch_add(&mg__purges_deferred, 1);
 }
 
-static bool deferrers_borrow(const struct mg__vault *vault) {
+/* One whose purge is due: it borrows nothing any more. The others are holders to it like any. */
+static const struct mg__deferrer *due_deferrer(const struct mg__vault *vault) {
     for (uint32_t i = 0; i < vault->deferrer_count; i++)
-        if (mg__thread_borrows(vault->deferrers[i], vault)) return true;
-    return false;
+        if (!mg__thread_borrows(vault->deferrers[i].thread, vault)) return &vault->deferrers[i];
+    return NULL;
 }
 
 static void resume(struct mg__vault *vault) {
     if (atomic_load(&vault->purge) != MG_PURGE_DEFERRED) return;
     mg__mutex_lock(&vault->control);
-    if (atomic_load(&vault->purge) != MG_PURGE_DEFERRED || deferrers_borrow(vault)) {
+    const struct mg__deferrer *due = atomic_load(&vault->purge) == MG_PURGE_DEFERRED ? due_deferrer(vault) : NULL;
+    if (due == NULL) {
         mg__mutex_unlock(&vault->control);
         return;
     }
     /* What became of it stands in the report; the call that brought us here has its own answer. */
-    const memguard_status status = complete(vault, deadline(vault->deferred_wait_ms));
+    const memguard_status status = complete(vault, deadline(due->wait_ms));
     (void)status;
 }
 

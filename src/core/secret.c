@@ -489,6 +489,11 @@ memguard_status memguard_secret_zero(memguard_secret secret) {
 
 /* ---- describing ---- */
 
+static bool is_purging(const struct mg__entry *entry) {
+    const struct mg__vault *vault = mg__vault_of(entry);
+    return vault != NULL && atomic_load(&vault->gate) == MG_GATE_PURGING;
+}
+
 memguard_status memguard_secret_info(memguard_secret secret, memguard_info *given) {
     memguard_info info = {0};
     if (given == NULL || !mg__out_struct_fits(given->size)) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
@@ -504,11 +509,14 @@ memguard_status memguard_secret_info(memguard_secret secret, memguard_info *give
     info.borrows = mg__word_held(word);
     info.writing = (word & MG_WORD_X) != 0 && info.borrows != 0;
     mg__limits_describe(entry, &info);
+    const bool over = mg__limits_are_over(entry);
+    const bool purging = is_purging(entry);
     const uint64_t again = atomic_load(&entry->word);
-    if (((word ^ secret.id) | (again ^ secret.id)) >> 32 != 0 ||
+    if (((word ^ secret.id) | (again ^ secret.id)) >> 32 != 0 || purging ||
         (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S)) != MG_WORD_L)
         return mg__fail_plain(MEMGUARD_ERR_STALE);
-    if ((flags & MG_ENTRY_EXPIRED) != 0) return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
+    if (over && info.borrows == 0) mg__limits_expire(secret.id);
+    if ((flags & MG_ENTRY_EXPIRED) != 0 || (over && info.borrows == 0)) return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
     mg__out_struct(given, given->size, &info, sizeof info);
     return MEMGUARD_OK;
 }

@@ -31,8 +31,11 @@ struct mg__vault {
     _Atomic uint32_t furnished;     /* has had a secret: re-key */
     _Atomic uint64_t next_sweep_ms; /* when to look for expired secrets, boot-time clock; UINT64_MAX: none has limits */
     _Atomic uint32_t purge;         /* MG_PURGE_*; changed under `control` */
-    struct mg__thread *deferrers[MG_DEFERRERS]; /* who asked for the purge from inside a borrow; under `control` */
-    uint32_t deferrer_count, deferred_wait_ms;
+    struct mg__deferrer {
+        struct mg__thread *thread;
+        uint32_t wait_ms;
+    } deferrers[MG_DEFERRERS]; /* who asked for the purge from inside a borrow; under `control` */
+    uint32_t deferrer_count;
     _Atomic uint64_t purge_until_ns; /* of the purge at work; another caller may shorten it */
     memguard_status purge_result;    /* of the last one; under `control` */
     _Atomic bool unrevoked;         /* the purge at work could not take a page away */
@@ -163,6 +166,8 @@ static inline MG_MUST_USE bool mg__limits_end(struct mg__entry *entry) {
 }
 /* Wipes a secret that has reached a limit, if nobody is at it. */
 void mg__limits_expire(uint64_t id);
+/* Whether a limit is reached that has not been enforced yet. */
+MG_MUST_USE bool mg__limits_are_over(const struct mg__entry *entry);
 void mg__limits_describe(const struct mg__entry *entry, memguard_info *info);
 /* Wipes what has expired in the vault; gives when to look again, on the boot-time clock. */
 uint64_t mg__limits_sweep(struct mg__vault *vault, uint64_t now_ms);
