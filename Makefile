@@ -34,7 +34,7 @@ lint: ## clang-tidy over library and command
 	@scripts/build release-clang
 	@clang-tidy -p build/release-clang --quiet $$(find src tools -name '*.c' ! -name 'arch_*')
 
-install: ## library, header, command and manual to PREFIX, below DESTDIR
+install: ## library, header and command to PREFIX, below DESTDIR
 	@scripts/setup build
 	@scripts/build install
 	@DESTDIR="$(DESTDIR)" cmake --install build/install --prefix "$(PREFIX)" >build/install/install.log || \

@@ -1,6 +1,6 @@
 /* memguard: secrets that are sealed at rest, guarded in use, and wiped when done.
  *
- * This header is the manual of the core API; other headers (I/O, streams, process) build on it.
+ * This header is the manual of the API.
  *
  * THE MODEL IN ONE MINUTE
  *   A *vault* holds a policy, a key and secrets that live and die together. A *secret* is a handle: a number
@@ -37,7 +37,7 @@
  *              exceptions, cancellation or thread exit.
  *   Fork       In a child of fork (or a raw clone) every call answers ERR_FORKED before it takes any lock, and the
  *              pages are absent or zero there. exec, posix_spawn and vfork + exec are not concerned.
- *   Structs    Begin with their size: set `size = sizeof` (the *_INIT macros do), zero means default. A larger
+ *   Structs    Begin with their size: set `size = sizeof` (the *_INIT macros do, where there is one), zero means default. A larger
  *              struct of a newer header is accepted when its tail is zero, otherwise ERR_ARGUMENT.
  *   Common     ERR_ARGUMENT, ERR_STALE and ERR_FORKED may come from every function that takes a pointer, a handle
  *   errors     or a vault; ERR_LOCK_LIMIT, ERR_MAP_LIMIT, ERR_MEMORY, ERR_RANDOM and ERR_SYSTEM from every one that makes,
@@ -117,7 +117,8 @@ typedef struct memguard_error {
 } memguard_error;
 #define MEMGUARD_ERROR_INIT {sizeof(memguard_error), 0, 0, 0, 0, 0, {0}}
 
-/* Copies the calling thread's last error into *error (its `size` set by the caller). Works after fork. */
+/* Copies the calling thread's last error into *error (its `size` set by the caller). To be read after a call that failed: success does not
+ * clear it. Works after fork. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_last_error(memguard_error *error);
 
 /* "0.1.0". Static storage. Async-signal-safe. */
@@ -294,7 +295,7 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_destroy(memguard_v
  * guarded pages for `open_bytes` of secrets open at once (each of at most a page, and counted as one), and benches for `parallel`
  * threads (at most 64).
  * After it, calls within these numbers make only mprotect, futex, clock and getrandom calls (the last at leases and re-keys). Errors: SIZE (open_bytes over
- * MEMGUARD_SIZE_MAX), LIMIT, LOCK_LIMIT, MAP_LIMIT, MEMORY (what was made stays). */
+ * MEMGUARD_SIZE_MAX), LIMIT, LOCK_LIMIT (nothing was made), MAP_LIMIT, MEMORY (what was made stays). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_prepare(memguard_vault *vault, size_t open_bytes,
                                                                       unsigned parallel);
 
@@ -367,6 +368,7 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_use(memguard_secr
 
 /* Lends the bytes as a view. access: MEMGUARD_READ (any number at once; a write faults) or MEMGUARD_WRITE (exclusive; the secret is
  * sealed anew or closed at release). A view may be released by another thread. *view is zero after a failure.
+ * There is no queue and no fairness: who must read beside a busy writer retries.
  * Errors: BUSY at once, never a wait (WRITE while anyone borrows, anything while someone writes, or as with use), FROZEN (WRITE),
  * AUTH, EXPIRED, LOCKED, LOCK_LIMIT, MAP_LIMIT, MEMORY. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_acquire(memguard_secret secret, uint32_t access,

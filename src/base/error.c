@@ -12,6 +12,8 @@ struct last_error {
     char text[240];
 };
 
+enum { VAULT_BYTES = 32768 }; /* about what a vault alone takes */
+
 static MG_THREAD struct last_error last;
 
 static void begin(memguard_status status, int os_error) {
@@ -38,8 +40,9 @@ memguard_status mg__fail(memguard_status status, int os_error, const char *forma
 memguard_status mg__fail_lock_limit(uint64_t allowed, uint64_t in_use, uint64_t needed, int os_error) {
     mg__fail(MEMGUARD_ERR_LOCK_LIMIT, os_error,
              "lockable memory: %llu bytes allowed, %llu in use by memguard, %llu needed: raise RLIMIT_MEMLOCK "
-             "(ulimit -l, LimitMEMLOCK=) or keep fewer secrets open",
-             (unsigned long long)allowed, (unsigned long long)in_use, (unsigned long long)needed);
+             "(ulimit -l, LimitMEMLOCK=)%s",
+             (unsigned long long)allowed, (unsigned long long)in_use, (unsigned long long)needed,
+             needed <= allowed && in_use > VAULT_BYTES ? " or keep fewer secrets open" : "");
     last.allowed = allowed;
     last.in_use = in_use;
     last.needed = needed;

@@ -497,6 +497,7 @@ static bool is_purging(const struct mg__entry *entry) {
 memguard_status memguard_secret_info(memguard_secret secret, memguard_info *given) {
     memguard_info info = {0};
     if (given == NULL || !mg__out_struct_fits(given->size)) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    mg__out_struct(given, given->size, &info, sizeof info);
     MG_REFUSE_FORKED();
     const struct mg__entry *entry = mg__entry_at(secret.id);
     if (entry == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);

@@ -439,6 +439,19 @@ memguard_status memguard_vault_unlock(memguard_vault *token, const uint8_t kek[3
 
 /* ---- prepare, tick, report ---- */
 
+/* Looks first whether all of it can be locked, so that a refusal leaves no half of it behind. */
+static memguard_status prepare(enum mg__kind kind, size_t slots, unsigned parallel) {
+    struct mg__bank_figures figures;
+    mg__bank_figures(kind, &figures);
+    const uint64_t more_slots = slots > figures.free_slots ? slots - figures.free_slots : 0;
+    memguard_status status = mg__budget_check(kind, mg__bench_prepare_bytes(kind, parallel) +
+                                                        mg__use_page_prepare_bytes(kind, parallel) +
+                                                        more_slots * mg__sys_page());
+    if (status == MEMGUARD_OK) status = mg__bench_prepare(kind, parallel);
+    if (status == MEMGUARD_OK) status = mg__use_page_prepare(kind, parallel);
+    return status == MEMGUARD_OK ? mg__bank_reserve(kind, slots) : status;
+}
+
 memguard_status memguard_vault_prepare(memguard_vault *token, size_t open_bytes, unsigned parallel) {
     struct mg__vault *vault = NULL;
     MG_REFUSE_FORKED();
@@ -446,12 +459,7 @@ memguard_status memguard_vault_prepare(memguard_vault *token, size_t open_bytes,
     if (open_bytes > MEMGUARD_SIZE_MAX) return mg__fail_plain(MEMGUARD_ERR_SIZE);
     memguard_status status = mg__vault_enter(token, &vault);
     if (status != MEMGUARD_OK) return status;
-    status = mg__bench_prepare(vault->kind, parallel);
-    if (status == MEMGUARD_OK) status = mg__use_page_prepare(vault->kind, parallel);
-    if (status == MEMGUARD_OK) {
-        const size_t page = mg__sys_page(), most = MEMGUARD_SIZE_MAX / page;
-        status = mg__bank_reserve(vault->kind, mg__min_size((open_bytes + page - 1) / page, most));
-    }
+    status = prepare(vault->kind, (open_bytes + mg__sys_page() - 1) / mg__sys_page(), parallel);
     mg__vault_leave(vault);
     return status;
 }
@@ -524,6 +532,7 @@ memguard_status memguard_vault_report(memguard_vault *token, memguard_report *gi
     if (token == NULL || given == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     const size_t size = given->size;
     if (!mg__out_struct_fits(size)) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "report: size %zu is no size", size);
+    mg__out_struct(given, size, &report, sizeof report);
     const memguard_status status = mg__vault_enter(token, &vault);
     if (status != MEMGUARD_OK) return status;
     report.backend = vault->backend;

@@ -77,6 +77,8 @@ void mg__budget_release(enum mg__kind kind, size_t bytes);
 uint64_t mg__budget_in_use(void);
 /* True when all of a small number of bytes is scarce: sizes things as a share of the limit. */
 size_t mg__budget_share(unsigned part, size_t least, size_t most);
+/* LOCK_LIMIT when `needed` bytes more cannot be locked. */
+MG_MUST_USE memguard_status mg__budget_check(enum mg__kind kind, uint64_t needed);
 /* Turns an errno of mapping or locking into a status with numbers. */
 memguard_status mg__budget_fail(enum mg__kind kind, int error, size_t needed);
 
@@ -99,6 +101,8 @@ void mg__bench_run(struct mg__bench *bench, void (*fn)(void *), void *arg, size_
 /* take, run, give. */
 MG_MUST_USE memguard_status mg__bench_call(enum mg__kind kind, void (*fn)(void *), void *arg, size_t depth);
 MG_MUST_USE memguard_status mg__bench_prepare(enum mg__kind kind, unsigned parallel);
+/* Lockable bytes that the preparation would take. */
+size_t mg__bench_prepare_bytes(enum mg__kind kind, unsigned parallel);
 unsigned mg__bench_count(void);
 void mg__bench_emergency_wipe(void);
 
@@ -121,6 +125,7 @@ void mg__use_page_end(struct mg__use_page *page, bool revoked);
 /* Writes the pattern over the last data_bytes bytes and lets the page go. */
 void mg__use_page_give(struct mg__use_page *page, size_t data_bytes);
 MG_MUST_USE memguard_status mg__use_page_prepare(enum mg__kind kind, unsigned parallel);
+size_t mg__use_page_prepare_bytes(enum mg__kind kind, unsigned parallel);
 unsigned mg__use_page_count(void);
 /* Takes all pages away that show bytes of `owner`. false: one could not be taken. */
 MG_MUST_USE bool mg__use_page_revoke(uint64_t owner);

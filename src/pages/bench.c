@@ -173,6 +173,11 @@ memguard_status mg__bench_prepare(enum mg__kind kind, unsigned parallel) {
     return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, locked_bytes());
 }
 
+size_t mg__bench_prepare_bytes(enum mg__kind kind, unsigned parallel) {
+    const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_relaxed);
+    return parallel <= count ? 0 : (parallel - count) * locked_bytes();
+}
+
 unsigned mg__bench_count(void) {
     unsigned sum = 0;
     for (int kind = 0; kind < MG_KINDS; kind++) sum += atomic_load_explicit(&pools[kind].count, memory_order_relaxed);

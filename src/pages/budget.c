@@ -30,6 +30,12 @@ size_t mg__budget_share(unsigned part, size_t least, size_t most) {
     return limit / part <= least ? least : (size_t)(limit / part);
 }
 
+memguard_status mg__budget_check(enum mg__kind kind, uint64_t needed) {
+    const uint64_t limit = kind == MG_KIND_PLAIN ? UINT64_MAX : mg__sys_lock_limit(), in_use = mg__budget_in_use();
+    if (limit == UINT64_MAX || (in_use <= limit && needed <= limit - in_use)) return MEMGUARD_OK;
+    return mg__fail_lock_limit(limit, in_use, needed, 0);
+}
+
 static memguard_status fail_memory(int error, size_t needed) {
     uint64_t maps = 0, allowed = 0;
     if (error == ENOMEM && mg__sys_space_exhausted(needed, &allowed))

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RUNS_KEPT = 64, RUNS_KEPT_BYTES = 16 << 20, SHORT_RUN_PAGES = 16, FIRST_SLOTS = 4, MOST_SLOTS = 32, MOST_RESTING = 8 };
+enum { RUNS_KEPT = 64, RUNS_KEPT_BYTES = 16 << 20, SHORT_RUN_PAGES = 16, LARGE_RUN = 64 << 20, FIRST_SLOTS = 4, MOST_SLOTS = 32, MOST_RESTING = 8 };
 
 struct mg__chunk {
     struct mg__chunk *next; /* in the list of all chunks: push only */
@@ -131,6 +131,8 @@ static int make_chunk(enum mg__kind kind, size_t slots, size_t slot_bytes, struc
     return 0;
 }
 
+static bool retire(struct mg__region *region);
+
 /* ---- runs ---- */
 
 static void unmap_run(struct store *store, struct mg__region *region) {
@@ -199,10 +201,31 @@ static int map_run(struct store *store, enum mg__kind kind, size_t bytes, struct
     return 0;
 }
 
+/* Lets go of free slots, too: what the process may lock is one budget. true when there were any. */
+static bool trim_slots(struct store *store) {
+    bool any = false;
+    for (struct mg__region *region; (region = mg__fifo_pop(&store->free_slots)) != NULL; any = true) {
+        (void)retire(region); /* free: nothing is in it */
+        atomic_fetch_sub_explicit(&store->slots, 1, memory_order_relaxed);
+    }
+    return any;
+}
+
+/* Touching more than there is would not fail but call the kernel's killer. */
+static memguard_status check_available(size_t bytes) {
+    const uint64_t available = bytes < LARGE_RUN ? UINT64_MAX : mg__sys_memory_available();
+    if (bytes <= available) return MEMGUARD_OK;
+    return mg__fail(MEMGUARD_ERR_MEMORY, 0, "%zu bytes wanted, %llu available on this machine", bytes,
+                    (unsigned long long)available);
+}
+
 static memguard_status make_run(struct store *store, enum mg__kind kind, size_t bytes, struct mg__region **region) {
     struct mg__chunk *chunk = NULL;
+    const memguard_status status = check_available(bytes);
+    if (status != MEMGUARD_OK) return status;
     int error = map_run(store, kind, bytes, &chunk);
     if (error != 0 && trim(store)) error = map_run(store, kind, bytes, &chunk);
+    if (error != 0 && trim_slots(store)) error = map_run(store, kind, bytes, &chunk);
     if (error != 0) return mg__budget_fail(kind, error, bytes);
     atomic_fetch_add_explicit(&store->runs_made, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&store->run_bytes, bytes, memory_order_relaxed);

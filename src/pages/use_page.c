@@ -107,6 +107,11 @@ memguard_status mg__use_page_prepare(enum mg__kind kind, unsigned parallel) {
     return status;
 }
 
+size_t mg__use_page_prepare_bytes(enum mg__kind kind, unsigned parallel) {
+    const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_relaxed);
+    return parallel <= count ? 0 : (parallel - count) * mg__sys_page();
+}
+
 unsigned mg__use_page_count(void) {
     unsigned sum = 0;
     for (int kind = 0; kind < MG_KINDS; kind++) sum += atomic_load_explicit(&pools[kind].count, memory_order_relaxed);

@@ -52,6 +52,8 @@ int mg__sys_blank(void *address, size_t bytes);
 /* RLIMIT_MEMLOCK of this process in bytes; UINT64_MAX when it does not apply. */
 uint64_t mg__sys_lock_limit(void);
 int mg__sys_raise_lock_limit(void);
+/* MemAvailable of the machine, in bytes; UINT64_MAX when it is not told. */
+uint64_t mg__sys_memory_available(void);
 /* True when an ENOMEM for `needed` bytes comes from RLIMIT_AS. */
 bool mg__sys_space_exhausted(size_t needed, uint64_t *allowed);
 /* True when an ENOMEM comes from the number of mappings. */

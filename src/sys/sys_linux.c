@@ -240,6 +240,13 @@ static uint64_t count_lines(const char *path) {
     return lines;
 }
 
+uint64_t mg__sys_memory_available(void) {
+    char text[1024];
+    if (!read_text("/proc/meminfo", text, sizeof text)) return UINT64_MAX;
+    const char *line = strstr(text, "MemAvailable:");
+    return line == NULL ? UINT64_MAX : strtoull(line + strlen("MemAvailable:"), NULL, 10) * 1024;
+}
+
 bool mg__sys_space_exhausted(size_t needed, uint64_t *allowed) {
     char text[64];
     struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
