@@ -117,8 +117,8 @@ typedef struct memguard_error {
 } memguard_error;
 #define MEMGUARD_ERROR_INIT {sizeof(memguard_error), 0, 0, 0, 0, 0, {0}}
 
-/* Copies the calling thread's last error into *error (its `size` set by the caller). To be read after a call that failed: success does not
- * clear it. Works after fork. */
+/* Copies the calling thread's last error into *error (its `size` set by the caller). To be read after a call that
+ * failed: success does not clear it. Works after fork. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_last_error(memguard_error *error);
 
 /* "0.1.0". Static storage. Async-signal-safe. */
@@ -280,10 +280,10 @@ typedef struct memguard_report {
 
 /* ---- vault -------------------------------------------------------------------------------------------- */
 
-/* Makes a vault with a fresh key. `options` may be null: all defaults. The first vault starts the housekeeper thread (all signals
- * blocked) unless NO_THREAD; the last memguard_vault_destroy ends it.
- * Errors: ARGUMENT (unknown bit or field), UNSUPPORTED (a required protection or the backend is missing), LOCK_LIMIT,
- * MAP_LIMIT, MEMORY, LIMIT (4096 vaults), RANDOM, SYSTEM (the thread could not be started). */
+/* Makes a vault with a fresh key. `options` may be null: all defaults. The first vault starts the housekeeper thread
+ * (all signals blocked) unless NO_THREAD; the last memguard_vault_destroy ends it.
+ * Errors: ARGUMENT (unknown bit or field), UNSUPPORTED (a required protection or the backend is missing),
+ * LOCK_LIMIT, MAP_LIMIT, MEMORY, LIMIT (4096 vaults), RANDOM, SYSTEM (the thread could not be started). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_create(const memguard_options *options,
                                                                      memguard_vault **vault);
 
@@ -291,55 +291,55 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_create(const memgu
  * Errors: BUSY while a secret is borrowed or a purge is at work (nothing changed). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_destroy(memguard_vault **vault);
 
-/* Makes now what later calls would make when first needed, so that they need no new kind of system call and cannot run out:
- * guarded pages for `open_bytes` of secrets open at once (each of at most a page, and counted as one), and benches for `parallel`
- * threads (at most 64).
- * After it, calls within these numbers make only mprotect, futex, clock and getrandom calls (the last at leases and re-keys). Errors: SIZE (open_bytes over
- * MEMGUARD_SIZE_MAX), LIMIT, LOCK_LIMIT (nothing was made), MAP_LIMIT, MEMORY (what was made stays). */
+/* Makes now what later calls would make when first needed, so that they need no new kind of system call and cannot
+ * run out: guarded pages for `open_bytes` of secrets open at once (each of at most a page, and counted as one), and
+ * benches for `parallel` threads (at most 64). After it, calls within these numbers make only mprotect, futex, clock
+ * and getrandom calls (the last at leases and re-keys). Errors: SIZE (open_bytes over MEMGUARD_SIZE_MAX), LIMIT,
+ * LOCK_LIMIT (nothing was made), MAP_LIMIT, MEMORY (what was made stays). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_prepare(memguard_vault *vault, size_t open_bytes,
                                                                       unsigned parallel);
 
 /* Fills *report (its `size` set by the caller). Counts are a snapshot. Walks the handle table: O(secrets). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_report(memguard_vault *vault, memguard_report *report);
 
-/* Forgets everything in the vault: new borrows answer ERR_STALE at once, the key is destroyed, others' borrows are waited for up to
- * `wait_ms`, what is then still borrowed is revoked: its holder faults at the next touch (or gets EFAULT from a system
- * call) and never computes on half-wiped bytes. All secrets are destroyed. After it returns no page of the vault holds
- * plaintext, and the vault may be used again under a new key.
- * From inside a borrow of the calling thread's own the gate closes and the key goes at once, the rest is done when
- * that thread ends its last borrow. While another thread's purge is at work: shortens its wait to `wait_ms` from now if that is
- * earlier, waits for its end (unless the calling thread borrows), and answers the same.
- * Errors: REVOKED (done, but borrows had to be taken away), LOCK_LIMIT,
- * RANDOM (all is forgotten, but there is no new key: the vault answers ERR_STATE until a purge succeeds). */
+/* Forgets everything in the vault: new borrows answer ERR_STALE at once, the key is destroyed, others' borrows are
+ * waited for up to `wait_ms`, what is then still borrowed is revoked: its holder faults at the next touch (or gets
+ * EFAULT from a system call) and never computes on half-wiped bytes. All secrets are destroyed. After it returns no
+ * page of the vault holds plaintext, and the vault may be used again under a new key. From inside a borrow of the
+ * calling thread's own the gate closes and the key goes at once, the rest is done when that thread ends its last
+ * borrow. While another thread's purge is at work: shortens its wait to `wait_ms` from now if that is earlier, waits
+ * for its end (unless the calling thread borrows), and answers the same.
+ * Errors: REVOKED (done, but borrows had to be taken away), LOCK_LIMIT, RANDOM (all is forgotten, but there is no
+ * new key: the vault answers ERR_STATE until a purge succeeds). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_purge(memguard_vault *vault, uint32_t wait_ms);
 
-/* Housekeeping by the host, for NO_THREAD: ends leases that are over, re-keys, enforces limits. *next_ms: call again after so
- * many milliseconds (UINT32_MAX: nothing due). May be called with a housekeeper running, too. `next_ms` may be null.
- * The first call tells the library that the host keeps house: leases are then allowed (unless STRICT). */
+/* Housekeeping by the host, for NO_THREAD: ends leases that are over, re-keys, enforces limits. *next_ms: call again
+ * after so many milliseconds (UINT32_MAX: nothing due). May be called with a housekeeper running, too. `next_ms` may
+ * be null. The first call tells the library that the host keeps house: leases are then allowed (unless STRICT). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_tick(memguard_vault *vault, uint32_t *next_ms);
 
-/* Takes the key out of memory: wraps it under `kek` [secret] (32 bytes; the caller's duty to derive and to wipe). Secrets that rest
- * CLOSED, MAPPED or COMPACT are sealed first and rest SEALED from then on. While locked: borrows and everything that
- * makes or changes bytes answer ERR_LOCKED; destroy, info, report, purge and vault_destroy work.
- * Errors: BUSY while anything is borrowed or a purge is at work (nothing changed), STATE when locked already, MEMORY, LOCK_LIMIT,
- * RANDOM. */
+/* Takes the key out of memory: wraps it under `kek` [secret] (32 bytes; the caller's duty to derive and to wipe).
+ * Secrets that rest CLOSED, MAPPED or COMPACT are sealed first and rest SEALED from then on. While locked: borrows and
+ * everything that makes or changes bytes answer ERR_LOCKED; destroy, info, report, purge and vault_destroy work.
+ * Errors: BUSY while anything is borrowed or a purge is at work (nothing changed), STATE when locked already,
+ * MEMORY, LOCK_LIMIT, RANDOM. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_lock(memguard_vault *vault, const uint8_t kek[32]);
 
-/* Brings the key back, in fresh shares and under a fresh nonce prefix. `kek` [secret]. Errors: AUTH (wrong kek; still locked),
- * STATE when not locked, BUSY while a purge is at work, LOCK_LIMIT, RANDOM. */
+/* Brings the key back, in fresh shares and under a fresh nonce prefix. `kek` [secret]. Errors: AUTH (wrong kek;
+ * still locked), STATE when not locked, BUSY while a purge is at work, LOCK_LIMIT, RANDOM. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_unlock(memguard_vault *vault, const uint8_t kek[32]);
 
 /* ---- making secrets ----------------------------------------------------------------------------------- */
-/* Common: size 1 to MEMGUARD_SIZE_MAX, else ERR_SIZE. `flags`: a rest, and FROZEN, WRITABLE, KEEP. *secret is null after a
- * failure. Errors of all: ARGUMENT, SIZE, STALE, LOCKED, BUSY (another thread is just locking or destroying the vault), STATE,
- * LOCK_LIMIT, MAP_LIMIT, MEMORY, LIMIT, RANDOM. */
+/* Common: size 1 to MEMGUARD_SIZE_MAX, else ERR_SIZE. `flags`: a rest, and FROZEN, WRITABLE, KEEP. *secret is null
+ * after a failure. Errors of all: ARGUMENT, SIZE, STALE, LOCKED, BUSY (another thread is just locking or destroying
+ * the vault), STATE, LOCK_LIMIT, MAP_LIMIT, MEMORY, LIMIT, RANDOM. */
 
 /* A secret of `bytes` zero bytes. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint32_t flags,
                                                                       memguard_secret *secret);
 
-/* A secret with the bytes of `source` [secret], which is wiped in every case, also on failure, except on ERR_ARGUMENT and
- * ERR_SIZE. */
+/* A secret with the bytes of `source` [secret], which is wiped in every case, also on failure, except on
+ * ERR_ARGUMENT and ERR_SIZE. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_take(memguard_vault *vault, void *source, size_t bytes,
                                                                     uint32_t flags, memguard_secret *secret);
 
@@ -353,37 +353,41 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_random(memguard_v
 
 /* ---- borrowing ---------------------------------------------------------------------------------------- */
 
-/* What `use` calls. `bytes` [secret] end at a guard page and are valid until return. The value returned reaches the caller. */
+/* What `use` calls. `bytes` [secret] end at a guard page and are valid until return. The value returned reaches the
+ * caller. */
 typedef int memguard_fn(const void *bytes, size_t size, void *arg);
 
-/* Runs fn(bytes, size, arg) on the caller's own stack with the secret's bytes, read-only by contract. SEALED and COMPACT secrets of up to
- * a page are shown in a page of their own, which is wiped afterwards, without a system call; CLOSED ones become readable while
- * fn runs; MAPPED ones are shown in place. *result (may be null) is what fn returned, and untouched when fn did not
- * run. fn may call memguard again, nested use included. When lockable memory is short and this thread holds no borrow, waits up to one second for
- * other threads' uses to end. Errors: BUSY (a WRITE borrow is in progress, or another thread is just locking or destroying the
- * vault), LIMIT (8190 borrows of one secret at once), AUTH, EXPIRED, LOCKED, LOCK_LIMIT,
- * MAP_LIMIT, REVOKED (fn ran to its end, but a purge took the bytes). */
+/* Runs fn(bytes, size, arg) on the caller's own stack with the secret's bytes, read-only by contract. SEALED and
+ * COMPACT secrets of up to a page are shown in a page of their own, which is wiped afterwards, without a system
+ * call; CLOSED ones become readable while fn runs; MAPPED ones are shown in place. *result (may be null) is what fn
+ * returned, and untouched when fn did not run. fn may call memguard again, nested use included. When lockable memory
+ * is short and this thread holds no borrow, waits up to one second for other threads' uses to end. Errors: BUSY (a
+ * WRITE borrow is in progress, or another thread is just locking or destroying the vault), LIMIT (8190 borrows of
+ * one secret at once), AUTH, EXPIRED, LOCKED, LOCK_LIMIT, MAP_LIMIT, REVOKED (fn ran to its end, but a purge took
+ * the bytes). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_use(memguard_secret secret, memguard_fn *fn, void *arg,
                                                                    int *result);
 
-/* Lends the bytes as a view. access: MEMGUARD_READ (any number at once; a write faults) or MEMGUARD_WRITE (exclusive; the secret is
- * sealed anew or closed at release). A view may be released by another thread. *view is zero after a failure.
- * There is no queue and no fairness: who must read beside a busy writer retries.
- * Errors: BUSY at once, never a wait (WRITE while anyone borrows, anything while someone writes, or as with use), FROZEN (WRITE),
- * AUTH, EXPIRED, LOCKED, LOCK_LIMIT, MAP_LIMIT, MEMORY. */
+/* Lends the bytes as a view. access: MEMGUARD_READ (any number at once; a write faults) or MEMGUARD_WRITE (exclusive;
+ * the secret is sealed anew or closed at release). A view may be released by another thread. *view is zero after a
+ * failure. There is no queue and no fairness: who must read beside a busy writer retries.
+ * Errors: BUSY at once, never a wait (WRITE while anyone borrows, anything while someone writes, or as with use),
+ * FROZEN (WRITE), AUTH, EXPIRED, LOCKED, LOCK_LIMIT, MAP_LIMIT, MEMORY. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_acquire(memguard_secret secret, uint32_t access,
                                                                        memguard_view *view);
 
-/* Ends a borrow; canaries are checked, the page is wiped, closed or made read-only, *view becomes zero. A zero view: OK.
- * Errors: STALE (released already through a copy of the view), REVOKED (a purge took the view away). MAP_LIMIT, MEMORY: the borrow
- * has ended, but the system refused to take the access away or to seal; the secret then rests CLOSED, and the next borrow's
- * end tries again. */
+/* Ends a borrow; canaries are checked, the page is wiped, closed or made read-only, *view becomes zero. A zero view:
+ * OK.
+ * Errors: STALE (released already through a copy of the view), REVOKED (a purge took the view away). MAP_LIMIT,
+ * MEMORY: the borrow has ended, but the system refused to take the access away or to seal; the secret then rests
+ * CLOSED, and the next borrow's end tries again. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_view_release(memguard_view *view);
 
 /* ---- changing secrets --------------------------------------------------------------------------------- */
 /* Errors of all: BUSY while borrowed, LOCKED, EXPIRED, and AUTH where sealed bytes must be opened. */
 
-/* Changes the rest: MEMGUARD_SEALED, CLOSED, MAPPED or COMPACT, with MAPPED also MEMGUARD_WRITABLE. The same rest again: OK.
+/* Changes the rest: MEMGUARD_SEALED, CLOSED, MAPPED or COMPACT, with MAPPED also MEMGUARD_WRITABLE. The same rest
+ * again: OK.
  * Errors: LOCK_LIMIT, MAP_LIMIT, MEMORY (the old rest stays). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_rest(memguard_secret secret, uint32_t rest);
 
@@ -391,15 +395,18 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_rest(memguard_sec
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_freeze(memguard_secret secret);
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_melt(memguard_secret secret);
 
-/* Changes the size; bytes beyond the new size are wiped, new bytes are zero. Errors: SIZE, FROZEN, LOCK_LIMIT, MAP_LIMIT, MEMORY. */
+/* Changes the size; bytes beyond the new size are wiped, new bytes are zero. Errors: SIZE, FROZEN, LOCK_LIMIT,
+ * MAP_LIMIT, MEMORY. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_resize(memguard_secret secret, size_t bytes);
 
-/* Gives the secret new contents, of any size. `source` [secret] is wiped like in memguard_secret_take. A version counter makes sure that
- * the old sealed bytes never open again. Errors: SIZE, FROZEN, LOCK_LIMIT, MAP_LIMIT, MEMORY. */
+/* Gives the secret new contents, of any size. `source` [secret] is wiped like in memguard_secret_take. A version
+ * counter makes sure that the old sealed bytes never open again. Errors: SIZE, FROZEN, LOCK_LIMIT, MAP_LIMIT,
+ * MEMORY. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_replace(memguard_secret secret, void *source, size_t bytes);
 
-/* Writes `bytes` bytes of `source` [secret] at `offset`; copy_at leaves the source alone, move_at wipes exactly these bytes in every
- * case except ERR_ARGUMENT and ERR_SIZE. Errors: SIZE (does not fit: nothing is written, nothing wiped), FROZEN. */
+/* Writes `bytes` bytes of `source` [secret] at `offset`; copy_at leaves the source alone, move_at wipes exactly
+ * these bytes in every case except ERR_ARGUMENT and ERR_SIZE. Errors: SIZE (does not fit: nothing is written,
+ * nothing wiped), FROZEN. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_copy_at(memguard_secret secret, size_t offset,
                                                                        const void *source, size_t bytes);
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_move_at(memguard_secret secret, size_t offset, void *source,
@@ -425,41 +432,41 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_destroy(memguard_
 
 /* ---- scopes ------------------------------------------------------------------------------------------- */
 
-/* Opens a scope on the calling thread: secrets that this thread makes in `vault` from now on (without MEMGUARD_KEEP) are destroyed when
- * it closes. Scopes nest; a secret belongs to the innermost. Errors: LOCKED, LIMIT, MEMORY. */
+/* Opens a scope on the calling thread: secrets that this thread makes in `vault` from now on (without MEMGUARD_KEEP)
+ * are destroyed when it closes. Scopes nest; a secret belongs to the innermost. Errors: LOCKED, LIMIT, MEMORY. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_scope_create(memguard_vault *vault, memguard_scope *scope);
 
-/* Destroys what the scope holds and closes it (with all scopes opened inside it); *scope becomes null. A secret that is borrowed dies at
- * its last release. What a purge or memguard_vault_destroy took first is gone already; the scope still closes. A thread
- * that ends closes its scopes. Errors: STATE from another thread than the one that opened it. */
+/* Destroys what the scope holds and closes it (with all scopes opened inside it); *scope becomes null. A secret that
+ * is borrowed dies at its last release. What a purge or memguard_vault_destroy took first is gone already; the scope
+ * still closes. A thread that ends closes its scopes. Errors: STATE from another thread than the one that opened it. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_scope_destroy(memguard_scope *scope);
 
 /* ---- everything at once ------------------------------------------------------------------------------- */
 
-/* memguard_vault_purge for every vault of the process: all gates close and all keys go first, then `wait_ms` is the wait for all
- * together. Errors: REVOKED, or the first other error after all were tried. */
+/* memguard_vault_purge for every vault of the process: all gates close and all keys go first, then `wait_ms` is the
+ * wait for all together. Errors: REVOKED, or the first other error after all were tried. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_purge_all(uint32_t wait_ms);
 
-/* Wipes every protected page of the process: plaintext and keys, of all vaults. Async-signal-safe, takes no lock, waits for nobody. The
- * process MUST end soon after it: every other call may fault. For handlers of fatal signals, which should run on an alternate stack
- * (SA_ONSTACK): one that interrupted a cipher call and runs on its private stack leaves that stack alone. Does nothing in a forked
- * child. */
+/* Wipes every protected page of the process: plaintext and keys, of all vaults. Async-signal-safe, takes no lock,
+ * waits for nobody. The process MUST end soon after it: every other call may fault. For handlers of fatal signals,
+ * which should run on an alternate stack (SA_ONSTACK): one that interrupted a cipher call and runs on its private
+ * stack leaves that stack alone. Does nothing in a forked child. */
 MEMGUARD_API void memguard_emergency_wipe(void);
 
 /* ---- tools -------------------------------------------------------------------------------------------- */
 
-/* Sets `bytes` bytes to zero in a way that no compiler removes. p [secret] may be null when bytes is 0. Async-signal-safe, works
- * after fork. */
+/* Sets `bytes` bytes to zero in a way that no compiler removes. p [secret] may be null when bytes is 0.
+ * Async-signal-safe, works after fork. */
 MEMGUARD_API void memguard_wipe(void *p, size_t bytes);
 
-/* 1 when the `bytes` bytes at a and b [secret] are equal, else 0; time depends on `bytes` alone. Async-signal-safe, works after
- * fork. */
+/* 1 when the `bytes` bytes at a and b [secret] are equal, else 0; time depends on `bytes` alone. Async-signal-safe,
+ * works after fork. */
 MEMGUARD_API MEMGUARD_MUST_USE int memguard_equal(const void *a, const void *b, size_t bytes);
 
-/* Runs fn(arg) on the caller's own stack, then wipes the stack below this call and clears the vector and caller-saved registers. The wipe
- * covers 64 KiB, and goes on below while it finds the stack used, to the end of the thread's stack (less 16 KiB). On a stack
- * that is not the thread's own (alternate signal stack, coroutine), whose end is not known, it covers the next 1 KiB.
- * `result` may be null. Errors: none but ARGUMENT. Works after fork. */
+/* Runs fn(arg) on the caller's own stack, then wipes the stack below this call and clears the vector and
+ * caller-saved registers. The wipe covers 64 KiB, and goes on below while it finds the stack used, to the end of the
+ * thread's stack (less 16 KiB). On a stack that is not the thread's own (alternate signal stack, coroutine), whose
+ * end is not known, it covers the next 1 KiB. `result` may be null. Errors: none but ARGUMENT. Works after fork. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_call_scrubbed(int (*fn)(void *arg), void *arg, int *result);
 
 /* ---- automatic cleanup (GCC and Clang) ---------------------------------------------------------------- */

@@ -59,7 +59,8 @@ static inline size_t mg__min_size(size_t a, size_t b) { return a < b ? a : b; }
 
 /* ---- small tools ---- */
 
-/* Structs of the public header grow at the end, and begin with their size. Those that we fill: the size is believed within reason, a tail that we do not know becomes zero, the size stays. */
+/* Structs of the public header grow at the end, and begin with their size. Those that we fill: the size is believed
+ * within reason, a tail that we do not know becomes zero, the size stays. */
 static inline MG_MUST_USE bool mg__out_struct_fits(size_t size) { return size >= sizeof(size_t) && size <= 65536; }
 void mg__out_struct(void *given, size_t given_size, const void *full, size_t known);
 

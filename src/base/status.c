@@ -3,8 +3,8 @@
 
 const char *memguard_status_name(memguard_status status) {
     switch (status) {
-#define MG_NAME(name, number, text)                                                                        \
-    case number:                                                                                           \
+#define MG_NAME(name, number, text)                                                                                    \
+    case number:                                                                                                       \
         return #name;
         MEMGUARD_STATUS_LIST(MG_NAME)
 #undef MG_NAME
@@ -15,8 +15,8 @@ const char *memguard_status_name(memguard_status status) {
 
 const char *memguard_status_text(memguard_status status) {
     switch (status) {
-#define MG_TEXT(name, number, text)                                                                        \
-    case number:                                                                                           \
+#define MG_TEXT(name, number, text)                                                                                    \
+    case number:                                                                                                       \
         return text;
         MEMGUARD_STATUS_LIST(MG_TEXT)
 #undef MG_TEXT
@@ -29,5 +29,6 @@ const char *memguard_status_text(memguard_status status) {
 #define MG_STRING_(x) #x
 
 const char *memguard_version(void) {
-    return MG_STRING(MEMGUARD_VERSION_MAJOR) "." MG_STRING(MEMGUARD_VERSION_MINOR) "." MG_STRING(MEMGUARD_VERSION_PATCH);
+    return MG_STRING(MEMGUARD_VERSION_MAJOR) "." MG_STRING(MEMGUARD_VERSION_MINOR) "." MG_STRING(
+        MEMGUARD_VERSION_PATCH);
 }

@@ -1,10 +1,10 @@
-/* core/borrow: use, acquire, release, equal. A borrow goes through phases that a purge can tell apart (table.h): pinned (the library
- * opens), held (the host has the bytes), pinned again (the library closes). No lock but the entry's own T for shared views.
- * Must not know: how keys are assembled; how bodies are laid out. */
+/* core/borrow: use, acquire, release, equal. A borrow goes through phases that a purge can tell apart (table.h):
+ * pinned (the library opens), held (the host has the bytes), pinned again (the library closes). No lock but the
+ * entry's own T for shared views. Must not know: how keys are assembled; how bodies are laid out. */
 #include "core/vault.h"
 
-enum { NEAR_BYTES = 512 };              /* of the pattern before shown bytes are checked after each use */
-enum { USE_WAIT_NS = 1000000000 };      /* the longest wait of `use` for a page, when lockable memory is short */
+enum { NEAR_BYTES = 512 };         /* of the pattern before shown bytes are checked after each use */
+enum { USE_WAIT_NS = 1000000000 }; /* the longest wait of `use` for a page, when lockable memory is short */
 
 /* ---- what every borrow does first and last ---- */
 
@@ -38,8 +38,12 @@ static void after_end(void) {
     if (MG_UNLIKELY(atomic_load(&mg__purges_deferred) != 0)) mg__purge_resume();
 }
 
-static size_t size_of(const struct mg__entry *entry) { return atomic_load_explicit(&entry->bytes, memory_order_relaxed); }
-static uint32_t rest_of(const struct mg__entry *entry) { return atomic_load_explicit(&entry->rest, memory_order_relaxed); }
+static size_t size_of(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+}
+static uint32_t rest_of(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->rest, memory_order_relaxed);
+}
 static bool is_guarded(const struct mg__entry *entry) {
     return (atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_GUARDED) != 0;
 }
@@ -79,7 +83,7 @@ struct use {
     memguard_fn *fn;
     void *arg;
     int *result; /* may be null */
-    bool ours; /* fn is the library's own: the bytes never are in the host's hands, and a purge waits for it */
+    bool ours;   /* fn is the library's own: the bytes never are in the host's hands, and a purge waits for it */
     bool ran;
 };
 
@@ -145,15 +149,16 @@ static memguard_status use_in_view(struct use *use) {
     return status != MEMGUARD_OK ? status : outcome(use->ran, whole);
 }
 
-/* All use pages are busy: a guarded slot will do, if there is one; else wait for a page, unless this thread itself keeps others
- * waiting. */
+/* All use pages are busy: a guarded slot will do, if there is one; else wait for a page, unless this thread itself
+ * keeps others waiting. */
 static memguard_status use_without_page(struct use *use) {
     struct mg__vault *vault = use->borrow.vault;
     const bool may_wait = !mg__thread_borrows(use->borrow.thread, NULL);
     const uint64_t until = mg__sys_now_ns() + USE_WAIT_NS;
     unsigned step = 0;
     /* A compact slot is not a region: it waits for a page in any case. */
-    memguard_status status = rest_of(use->borrow.entry) == MEMGUARD_COMPACT ? MEMGUARD_ERR_LOCK_LIMIT : use_in_view(use);
+    memguard_status status =
+        rest_of(use->borrow.entry) == MEMGUARD_COMPACT ? MEMGUARD_ERR_LOCK_LIMIT : use_in_view(use);
     if (status != MEMGUARD_ERR_LOCK_LIMIT) return status;
     mg__use_page_note_wait();
     do {
@@ -228,7 +233,7 @@ memguard_status memguard_secret_equal(memguard_secret secret, const void *other,
 
 /* pin[1]: number of the thread (17 bits) | access (2) | place (21) | serial (24). */
 enum { PLACE_BITS = 21, ACCESS_BITS = 2 };
-_Static_assert(MG_VIEW_FIRST * ((1U << MG_VIEW_SEGMENTS) - 1) <= 1U << PLACE_BITS, "a place fits the pin");
+_Static_assert(MG_VIEW_FIRST *((1U << MG_VIEW_SEGMENTS) - 1) <= 1U << PLACE_BITS, "a place fits the pin");
 
 static uint64_t low_bits(uint64_t value, unsigned bits) { return value & (((uint64_t)1 << bits) - 1); }
 
@@ -373,7 +378,8 @@ static memguard_status release_read(struct mg__vault *vault, struct mg__entry *e
     memguard_status status = MEMGUARD_OK;
     if (!open) {
         whole = mg__entry_unhold(entry);
-        if (whole) status = rest_of(entry) == MEMGUARD_COMPACT ? mg__close(vault, entry, false) : view_close(vault, entry);
+        if (whole)
+            status = rest_of(entry) == MEMGUARD_COMPACT ? mg__close(vault, entry, false) : view_close(vault, entry);
     }
     const bool over = mg__limits_end(entry);
     const enum mg__unpin left = mg__entry_unpin(entry, open);

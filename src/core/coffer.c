@@ -1,6 +1,5 @@
-/* See coffer.h and docs/KEYS.md section 2. Everything that handles keys is a `body_*` function: it runs on a bench, and only
- * there; its frame and the registers are wiped when it returns.
- * Must not know: handles, secrets' states. */
+/* See coffer.h and docs/KEYS.md section 2. Everything that handles keys is a `body_*` function: it runs on a bench,
+ * and only there; its frame and the registers are wiped when it returns. Must not know: handles, secrets' states. */
 #include "core/coffer.h"
 
 #include <stddef.h>
@@ -23,7 +22,8 @@ _Static_assert(sizeof(struct mg__coffer_page) <= 4096, "the coffer fits the smal
 
 static void xor_key(unsigned char out[MG_KEY_BYTES], const unsigned char a[MG_KEY_BYTES],
                     const unsigned char b[MG_KEY_BYTES]) {
-    for (size_t i = 0; i < MG_KEY_BYTES; i++) out[i] = (unsigned char)(a[i] ^ b[i]);
+    for (size_t i = 0; i < MG_KEY_BYTES; i++)
+        out[i] = (unsigned char)(a[i] ^ b[i]);
 }
 
 static const unsigned char *prekey_of(const struct mg__coffer *coffer, uint32_t epoch) {
@@ -49,7 +49,8 @@ static void end_reading(struct mg__coffer *coffer, uint32_t epoch) { atomic_fetc
 
 static void wait_for_readers(struct mg__coffer *coffer, uint32_t epoch) {
     unsigned step = 0;
-    while (atomic_load(&coffer->readers[epoch]) != 0) mg__sys_backoff(&step);
+    while (atomic_load(&coffer->readers[epoch]) != 0)
+        mg__sys_backoff(&step);
 }
 
 /* On a bench. K = y XOR H(x). */
@@ -86,7 +87,8 @@ static memguard_status on_bench(struct mg__coffer *coffer, void (*body)(void *),
 
 static void begin_change(struct mg__coffer *coffer) {
     unsigned step = 0;
-    while (atomic_exchange_explicit(&coffer->lease_writer, 1, memory_order_acquire) != 0) mg__sys_backoff(&step);
+    while (atomic_exchange_explicit(&coffer->lease_writer, 1, memory_order_acquire) != 0)
+        mg__sys_backoff(&step);
     atomic_fetch_add(&coffer->sequence, 1);
 }
 
@@ -106,7 +108,8 @@ static void store_masked(shared_key value, const shared_key mask, const unsigned
 
 static void wipe_area(struct lease_area *area) {
     for (size_t k = 0; k < MG_LEASE_KEYS; k++)
-        for (size_t i = 0; i < WORDS; i++) atomic_store_explicit(&area->keys[k][i], 0, memory_order_release);
+        for (size_t i = 0; i < WORDS; i++)
+            atomic_store_explicit(&area->keys[k][i], 0, memory_order_release);
 }
 
 static struct lease_area *value_area(struct mg__coffer *coffer) {
@@ -177,11 +180,12 @@ static void body_start_lease(void *arg) {
 
 static memguard_status no_key(struct mg__coffer *coffer) {
     if (atomic_load(&coffer->state) == MG_COFFER_WRAPPED) return mg__fail_plain(MEMGUARD_ERR_LOCKED);
-    return mg__fail(MEMGUARD_ERR_STATE, 0, "the vault has no key: it is being purged, or its last purge could not draw a new key");
+    return mg__fail(MEMGUARD_ERR_STATE, 0,
+                    "the vault has no key: it is being purged, or its last purge could not draw a new key");
 }
 
-/* Without randomness the prefix grows older than it should: nonces stay unique by index and version; only a clone of the whole machine
- * could repeat them. */
+/* Without randomness the prefix grows older than it should: nonces stay unique by index and version; only a clone of
+ * the whole machine could repeat them. */
 static void freshen_if_possible(void) {
     const memguard_status status = mg__prefix_freshen(mg__sys_now_ns());
     (void)status;
@@ -261,7 +265,13 @@ static void body_keep(struct mg__coffer *coffer, uint64_t sequence, uint32_t pre
     atomic_store_explicit(&coffer->lease_writer, 0, memory_order_release);
 }
 
-enum answer { ANSWER_OK, ANSWER_AUTH, ANSWER_AGAIN, ANSWER_NO_LEASE, ANSWER_NO_KEY }; /* AGAIN: the lease changed meanwhile */
+enum answer {
+    ANSWER_OK,
+    ANSWER_AUTH,
+    ANSWER_AGAIN,
+    ANSWER_NO_LEASE,
+    ANSWER_NO_KEY
+}; /* AGAIN: the lease changed meanwhile */
 
 static enum answer body_derive_leased(struct mg__coffer *coffer, uint64_t sequence, uint32_t prefix,
                                       unsigned char subkey[MG_KEY_BYTES]) {
@@ -346,14 +356,16 @@ static memguard_status run(struct work *work) {
         const size_t depth = work->strict || work->bytes > 64 ? MG_BENCH_DEEP : MG_BENCH_SHALLOW;
         work->place.prefix = prefix;
         status = on_bench(coffer, body_work, work, depth);
-        if (MG_LIKELY(status != MEMGUARD_OK || (work->answer != ANSWER_NO_LEASE && work->answer != ANSWER_AGAIN))) break;
+        if (MG_LIKELY(status != MEMGUARD_OK || (work->answer != ANSWER_NO_LEASE && work->answer != ANSWER_AGAIN)))
+            break;
         if (work->answer == ANSWER_AGAIN) {
             mg__sys_backoff(&step);
             continue;
         }
         status = ensure_lease(coffer);
         if (status == MEMGUARD_ERR_RANDOM) {
-            /* No masks, no lease: this once as under STRICT, so that bytes which were changed can be sealed all the same. */
+            /* No masks, no lease: this once as under STRICT, so that bytes which were changed can be sealed all the
+             * same. */
             work->strict = true;
             status = MEMGUARD_OK;
         }
@@ -425,7 +437,8 @@ static void drop_page(struct mg__coffer *coffer) {
 /* The wanted size, or the largest that can be had where the host left the choice to us. */
 static memguard_status make_first_prekey(struct mg__coffer *coffer) {
     memguard_status status = make_prekey(coffer, coffer->policy.prekey_bytes, &coffer->prekeys[0]);
-    while (status == MEMGUARD_ERR_LOCK_LIMIT && coffer->policy.prekey_may_shrink && coffer->policy.prekey_bytes > 4096) {
+    while (status == MEMGUARD_ERR_LOCK_LIMIT && coffer->policy.prekey_may_shrink &&
+           coffer->policy.prekey_bytes > 4096) {
         coffer->policy.prekey_bytes /= 2;
         status = make_prekey(coffer, coffer->policy.prekey_bytes, &coffer->prekeys[0]);
     }
@@ -528,8 +541,8 @@ memguard_status mg__coffer_rekey(struct mg__coffer *coffer) {
     return status;
 }
 
-/* Ends the lease if it is over; gives when to look again. After a lease another one is likely: looking again at the earliest time at
- * which that one could end saves its user the call that wakes us. */
+/* Ends the lease if it is over; gives when to look again. After a lease another one is likely: looking again at the
+ * earliest time at which that one could end saves its user the call that wakes us. */
 static uint64_t tend_lease(struct mg__coffer *coffer, uint64_t now_ns) {
     const uint64_t end = atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed);
     if (end != 0 && now_ns < end) return end;

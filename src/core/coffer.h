@@ -45,8 +45,8 @@ struct mg__coffer {
 
 /* GONE -> SPLIT under a fresh key. LOCK_LIMIT, RANDOM: still GONE. */
 MG_MUST_USE memguard_status mg__coffer_fill(struct mg__coffer *coffer);
-/* -> GONE: everything wiped; waits for bench calls that read the shares. The wiped page stays: an operation that has not heard of it
- * yet may look at the lease, and finds none. */
+/* -> GONE: everything wiped; waits for bench calls that read the shares. The wiped page stays: an operation that has
+ * not heard of it yet may look at the lease, and finds none. */
 void mg__coffer_forget(struct mg__coffer *coffer);
 /* The same, and the page goes back, too; when no operation can be under way any more. */
 void mg__coffer_close(struct mg__coffer *coffer);

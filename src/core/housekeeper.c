@@ -1,7 +1,7 @@
-/* core/housekeeper: one thread per process that ends leases, re-keys and wipes what has expired, when nobody calls. It sleeps on
- * one word until the earliest duty; whoever makes an earlier duty pokes it. While leases come one after another it wakes by
- * itself, so that users of the key need no system call.
- * Must not know: how keys are kept, what secrets hold. */
+/* core/housekeeper: one thread per process that ends leases, re-keys and wipes what has expired, when nobody calls.
+ * It sleeps on one word until the earliest duty; whoever makes an earlier duty pokes it. While leases come one after
+ * another it wakes by itself, so that users of the key need no system call. Must not know: how keys are kept, what
+ * secrets hold. */
 #include "core/vault.h"
 
 static _Atomic uint32_t word; /* changes when there is news */

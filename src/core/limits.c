@@ -1,6 +1,6 @@
-/* core/limits: time to live, idle time and number of uses of single secrets, on the boot-time clock. Records are recycled, never freed,
- * because a description may look at one that has just been dropped.
- * Must not know: how secrets are wiped (mg__secret_expire does it). */
+/* core/limits: time to live, idle time and number of uses of single secrets, on the boot-time clock. Records are
+ * recycled, never freed, because a description may look at one that has just been dropped. Must not know: how
+ * secrets are wiped (mg__secret_expire does it). */
 #include "core/vault.h"
 
 #include <stdlib.h>
@@ -103,7 +103,8 @@ memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow) {
     if (limits == NULL || gone) return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
     const uint64_t now = mg__sys_boottime_ms();
     /* While another borrow lasts the secret is not idle, however long ago the last one ended. */
-    const bool idle = mg__word_pins(atomic_load(&entry->word)) <= 1 && is_past(atomic_load(&limits->idle_until_ms), now);
+    const bool idle =
+        mg__word_pins(atomic_load(&entry->word)) <= 1 && is_past(atomic_load(&limits->idle_until_ms), now);
     if (idle || is_past(atomic_load(&limits->expires_ms), now) || (borrow && !take_use(limits)))
         return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
     return MEMGUARD_OK;
@@ -171,7 +172,8 @@ uint64_t mg__limits_sweep(struct mg__vault *vault, uint64_t now_ms) {
     atomic_store(&vault->next_sweep_ms, UINT64_MAX);
     uint64_t due = 0;
     const uint32_t count = mg__table_count();
-    for (uint32_t i = 0; i < count; i++) due = earlier(due, sweep_entry(vault, mg__entry_by_index(i), now_ms));
+    for (uint32_t i = 0; i < count; i++)
+        due = earlier(due, sweep_entry(vault, mg__entry_by_index(i), now_ms));
     if (due != 0 && due < now_ms + LEAST_SWEEP_MS) due = now_ms + LEAST_SWEEP_MS;
     next = atomic_load(&vault->next_sweep_ms);
     while (due != 0 && due < next && !atomic_compare_exchange_weak(&vault->next_sweep_ms, &next, due)) {

@@ -1,6 +1,6 @@
 /* core/open: bodies of secrets: where the bytes of each rest lie, and how they are made accessible and closed again.
- * A SEALED secret is opened into a region of its own, which lives until it is closed. Contracts: docs/KEYS.md section 4.
- * Must not know: who borrows, pins, purges. Its callers own the entry exclusively, or hold its T lock. */
+ * A SEALED secret is opened into a region of its own, which lives until it is closed. Contracts: docs/KEYS.md
+ * section 4. Must not know: who borrows, pins, purges. Its callers own the entry exclusively, or hold its T lock. */
 #include "core/vault.h"
 
 #include <stdio.h>
@@ -15,7 +15,9 @@ _Noreturn void mg__corrupted(struct mg__vault *vault, size_t bytes) {
     mg__sys_abort();
 }
 
-static size_t size_of(const struct mg__entry *entry) { return atomic_load_explicit(&entry->bytes, memory_order_relaxed); }
+static size_t size_of(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+}
 static unsigned flags_of(const struct mg__entry *entry) {
     return atomic_load_explicit(&entry->flags, memory_order_relaxed);
 }
@@ -44,7 +46,8 @@ static struct mg__place place_of(const struct mg__entry *entry) {
 
 /* ---- sealed bodies ---- */
 
-/* The next version of this index, under no earlier prefix than before; when the count is used up a fresh prefix starts it anew. */
+/* The next version of this index, under no earlier prefix than before; when the count is used up a fresh prefix
+ * starts it anew. */
 static memguard_status next_place(const struct mg__entry *entry, struct mg__place *place) {
     unsigned char prefix[MG_PREFIX_BYTES];
     *place = place_of(entry);
@@ -91,8 +94,8 @@ static memguard_status open_sealed(struct mg__vault *vault, struct mg__entry *en
     return MEMGUARD_OK;
 }
 
-/* The changed bytes could not be sealed: they stay where they are, and the secret rests CLOSED. (After a purge took the key the secret is
- * dying, and this is only how it waits for its end.) */
+/* The changed bytes could not be sealed: they stay where they are, and the secret rests CLOSED. (After a purge took
+ * the key the secret is dying, and this is only how it waits for its end.) */
 static memguard_status keep_closed(struct mg__entry *entry, memguard_status why) {
     struct mg__region *region = entry->open.region;
     free(entry->body.sealed);
@@ -173,7 +176,8 @@ memguard_status mg__close(struct mg__vault *vault, struct mg__entry *entry, bool
     return in_compact_slot(entry) ? check_slot(vault, entry) : close_region(vault, entry);
 }
 
-static memguard_status make_region(struct mg__vault *vault, struct mg__entry *entry, size_t bytes, unsigned char **data) {
+static memguard_status make_region(struct mg__vault *vault, struct mg__entry *entry, size_t bytes,
+                                   unsigned char **data) {
     struct mg__region *region = NULL;
     memguard_status status = mg__region_take(vault->kind, bytes, &region);
     if (status != MEMGUARD_OK) return status;
@@ -200,8 +204,7 @@ static memguard_status make_slot(struct mg__vault *vault, struct mg__entry *entr
 static memguard_status make_sealed(struct mg__entry *entry, size_t bytes) {
     size_t total = 0;
     unsigned char *sealed = mg__add_size(bytes, MG_TAG_BYTES, &total) ? malloc(total) : NULL;
-    if (sealed == NULL)
-        return mg__fail(MEMGUARD_ERR_MEMORY, 0, "no memory for %zu sealed bytes", bytes);
+    if (sealed == NULL) return mg__fail(MEMGUARD_ERR_MEMORY, 0, "no memory for %zu sealed bytes", bytes);
     entry->body.sealed = sealed;
     return MEMGUARD_OK;
 }
@@ -216,7 +219,8 @@ memguard_status mg__make_body(struct mg__vault *vault, struct mg__entry *entry, 
     else
         status = slot ? make_slot(vault, entry, bytes, data) : make_region(vault, entry, bytes, data);
     if (status != MEMGUARD_OK) return status;
-    if (rest == MEMGUARD_COMPACT && !slot) atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_GUARDED, memory_order_relaxed);
+    if (rest == MEMGUARD_COMPACT && !slot)
+        atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_GUARDED, memory_order_relaxed);
     atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
     atomic_store_explicit(&entry->rest, (uint8_t)rest, memory_order_relaxed);
     return MEMGUARD_OK;

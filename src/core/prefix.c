@@ -1,6 +1,5 @@
-/* See prefix.h. A two-level list that only grows: 16 bytes a minute of sealing. Reading takes no lock: the number is published after
- * the bytes.
- * Must not know: keys, secrets. */
+/* See prefix.h. A two-level list that only grows: 16 bytes a minute of sealing. Reading takes no lock: the number is
+ * published after the bytes. Must not know: keys, secrets. */
 #include "core/prefix.h"
 
 enum { BLOCK = 4096, BLOCKS = 4096 };

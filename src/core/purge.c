@@ -39,8 +39,7 @@ static bool mark_or_end(struct mg__vault *vault, struct mg__entry *entry, uint64
                 mg__secret_end(entry);
                 return false;
             }
-        } else if ((word & MG_WORD_D) != 0 ||
-                   atomic_compare_exchange_strong(&entry->word, &word, word | MG_WORD_D)) {
+        } else if ((word & MG_WORD_D) != 0 || atomic_compare_exchange_strong(&entry->word, &word, word | MG_WORD_D)) {
             return true;
         }
         if (!belongs(entry, vault, &word)) return false;
@@ -126,7 +125,8 @@ static memguard_status begin_anew(struct mg__vault *vault) {
 
 static memguard_status result_of(struct mg__vault *vault, memguard_status renewed, uint64_t revoked) {
     if (atomic_exchange(&vault->unrevoked, false))
-        return mg__fail(MEMGUARD_ERR_SYSTEM, 0, "the system refused to take pages away from their holders: they can still read them");
+        return mg__fail(MEMGUARD_ERR_SYSTEM, 0,
+                        "the system refused to take pages away from their holders: they can still read them");
     if (renewed != MEMGUARD_OK || revoked == 0) return renewed;
     return mg__fail(MEMGUARD_ERR_REVOKED, 0, "%llu borrows were taken away", (unsigned long long)revoked);
 }
@@ -162,8 +162,8 @@ static memguard_status complete(struct mg__vault *vault, uint64_t until_ns) {
 
 _Atomic uint32_t mg__purges_deferred;
 
-/* The control mutex is held: what can be done at once is done, the last release does the rest. More callers than there is room for are
- * waited for like any holder. */
+/* The control mutex is held: what can be done at once is done, the last release does the rest. More callers than
+ * there is room for are waited for like any holder. */
 static void defer(struct mg__vault *vault, struct mg__thread *thread, uint32_t wait_ms) {
     bool any = false;
     each_entry(vault, mark_or_end, &any);
@@ -204,8 +204,8 @@ void mg__purge_resume(void) {
 
 /* ---- the public calls ---- */
 
-/* Another thread is at it: what was there when we came is gone when it is done, and its wait is no longer than ours. Whoever borrows
- * would wait for himself, and does not. The control mutex is held, and left. */
+/* Another thread is at it: what was there when we came is gone when it is done, and its wait is no longer than ours.
+ * Whoever borrows would wait for himself, and does not. The control mutex is held, and left. */
 static memguard_status join_running(struct mg__vault *vault, bool borrows, uint64_t until_ns) {
     unsigned step = 0;
     uint64_t until = atomic_load(&vault->purge_until_ns);
@@ -213,7 +213,8 @@ static memguard_status join_running(struct mg__vault *vault, bool borrows, uint6
     if (borrows) return MEMGUARD_OK;
     while (until_ns < until && !atomic_compare_exchange_weak(&vault->purge_until_ns, &until, until_ns)) {
     }
-    while (atomic_load(&vault->purge) == MG_PURGE_RUNNING) mg__sys_backoff(&step);
+    while (atomic_load(&vault->purge) == MG_PURGE_RUNNING)
+        mg__sys_backoff(&step);
     mg__mutex_lock(&vault->control);
     const memguard_status status = vault->purge_result;
     mg__mutex_unlock(&vault->control);

@@ -1,6 +1,6 @@
-/* core/scope: secrets of one thread that die together at the end of a block. A scope is a handle of its own kind; its list of ids is
- * touched by its thread alone. Ids of secrets that died earlier are stale and harmless.
- * Must not know: what secrets hold. */
+/* core/scope: secrets of one thread that die together at the end of a block. A scope is a handle of its own kind;
+ * its list of ids is touched by its thread alone. Ids of secrets that died earlier are stale and harmless. Must not
+ * know: what secrets hold. */
 #include "core/vault.h"
 
 #include <stdlib.h>
@@ -31,7 +31,8 @@ memguard_status mg__scope_note(struct mg__vault *vault, uint64_t id) {
     struct mg__scope *scope = thread->scope;
     if (MG_LIKELY(scope == NULL)) return MEMGUARD_OK;
     const memguard_vault *token = mg__vault_token(vault);
-    while (scope != NULL && scope->token != token) scope = scope->outer;
+    while (scope != NULL && scope->token != token)
+        scope = scope->outer;
     if (scope == NULL) return MEMGUARD_OK;
     const memguard_status status = make_room(scope);
     if (status == MEMGUARD_OK) scope->ids[scope->count++] = id;
@@ -61,7 +62,8 @@ static void close_innermost(struct mg__thread *thread) {
 }
 
 void mg__thread_leave_scopes(struct mg__thread *thread) {
-    while (thread->scope != NULL) close_innermost(thread);
+    while (thread->scope != NULL)
+        close_innermost(thread);
 }
 
 memguard_status memguard_scope_create(memguard_vault *token, memguard_scope *given) {
@@ -100,7 +102,8 @@ memguard_status memguard_scope_destroy(memguard_scope *given) {
         return mg__fail_plain(MEMGUARD_ERR_STALE);
     }
     const struct mg__scope *wanted = thread == NULL ? NULL : thread->scope;
-    while (wanted != NULL && wanted->id != given->id) wanted = wanted->outer;
+    while (wanted != NULL && wanted->id != given->id)
+        wanted = wanted->outer;
     if (wanted == NULL) return mg__fail(MEMGUARD_ERR_STATE, 0, "the scope was opened by another thread");
     const uint64_t id = given->id;
     given->id = 0;

@@ -2,7 +2,13 @@
  * Must not know: what the function does. */
 #include "sys/sys.h"
 
-enum { ALWAYS_BYTES = 64 * 1024, STEP_BYTES = 4096, QUIET_BYTES = 32 * 1024, MARGIN_BYTES = 16 * 1024, FOREIGN_BYTES = 1024 };
+enum {
+    ALWAYS_BYTES = 64 * 1024,
+    STEP_BYTES = 4096,
+    QUIET_BYTES = 32 * 1024,
+    MARGIN_BYTES = 16 * 1024,
+    FOREIGN_BYTES = 1024
+};
 
 /* How many bytes above `low` are below `here`, less a margin for whoever runs next. */
 static size_t room_below(uintptr_t here, uintptr_t low) {
@@ -12,7 +18,8 @@ static size_t room_below(uintptr_t here, uintptr_t low) {
 static bool block_is_zero(uintptr_t at) {
     const volatile uint64_t *words = (const volatile uint64_t *)at;
     uint64_t seen = 0;
-    for (size_t i = 0; i < STEP_BYTES / 8; i++) seen |= words[i];
+    for (size_t i = 0; i < STEP_BYTES / 8; i++)
+        seen |= words[i];
     return seen == 0;
 }
 

@@ -1,7 +1,7 @@
-/* core/secret: making, changing, describing and destroying secrets. Contracts: memguard.h; states: docs/KEYS.md section 4.
- * Every change works on an entry that it owns exclusively (mg__secret_seize). A change of rest or size makes the new body first, so
- * that a failure leaves the old one as it was.
- * Must not know: how keys are assembled; who waits for whom in a purge. */
+/* core/secret: making, changing, describing and destroying secrets. Contracts: memguard.h; states: docs/KEYS.md
+ * section 4. Every change works on an entry that it owns exclusively (mg__secret_seize). A change of rest or size
+ * makes the new body first, so that a failure leaves the old one as it was. Must not know: how keys are assembled;
+ * who waits for whom in a purge. */
 #include "core/vault.h"
 
 #include <stdlib.h>
@@ -67,7 +67,8 @@ static void begin_stand_in(struct mg__entry *temporary, const struct mg__entry *
     memset(temporary, 0, sizeof *temporary);
     atomic_store_explicit(&temporary->next, mg__entry_index(entry), memory_order_relaxed);
     atomic_store_explicit(&temporary->flags,
-                          atomic_load_explicit(&entry->flags, memory_order_relaxed) & (MG_ENTRY_FROZEN | MG_ENTRY_WRITABLE),
+                          atomic_load_explicit(&entry->flags, memory_order_relaxed) &
+                              (MG_ENTRY_FROZEN | MG_ENTRY_WRITABLE),
                           memory_order_relaxed);
     temporary->version = entry->version;
     temporary->prefix = entry->prefix;
@@ -77,9 +78,12 @@ static void adopt(struct mg__entry *entry, const struct mg__entry *temporary) {
     entry->body = temporary->body;
     entry->open = temporary->open;
     entry->prefix = temporary->prefix;
-    atomic_store_explicit(&entry->bytes, atomic_load_explicit(&temporary->bytes, memory_order_relaxed), memory_order_relaxed);
-    atomic_store_explicit(&entry->rest, atomic_load_explicit(&temporary->rest, memory_order_relaxed), memory_order_relaxed);
-    atomic_store_explicit(&entry->flags, atomic_load_explicit(&temporary->flags, memory_order_relaxed), memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes, atomic_load_explicit(&temporary->bytes, memory_order_relaxed),
+                          memory_order_relaxed);
+    atomic_store_explicit(&entry->rest, atomic_load_explicit(&temporary->rest, memory_order_relaxed),
+                          memory_order_relaxed);
+    atomic_store_explicit(&entry->flags, atomic_load_explicit(&temporary->flags, memory_order_relaxed),
+                          memory_order_relaxed);
 }
 
 /* Protected memory for plaintext that is only on its way into a sealed body. */
@@ -194,7 +198,8 @@ static memguard_status begin_making(memguard_vault *token, struct mg__vault **va
     if (*vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
     *entry = mg__entry_claim((*vault)->index + 1, 0, &status);
     if (*entry == NULL) return status;
-    /* In this order: a token that still fits after the gate was seen open proves that it is the gate of that very vault. */
+    /* In this order: a token that still fits after the gate was seen open proves that it is the gate of that very
+     * vault. */
     status = mg__gate_check(*vault);
     if (MG_UNLIKELY(mg__vault_find(token) == NULL)) status = mg__fail_plain(MEMGUARD_ERR_STALE);
     if (status != MEMGUARD_OK) mg__entry_free(*entry);
@@ -237,7 +242,8 @@ static memguard_status make(memguard_vault *token, const void *from, size_t from
     return finish_making(vault, entry, flags, secret);
 }
 
-/* A CLOSED secret of zeros gets its region now and its zeros when it is first opened: no change of access until then. */
+/* A CLOSED secret of zeros gets its region now and its zeros when it is first opened: no change of access until
+ * then. */
 static memguard_status make_fresh(memguard_vault *token, size_t bytes, uint32_t flags, memguard_secret *secret) {
     struct mg__vault *vault = NULL;
     struct mg__entry *entry = NULL;
@@ -254,7 +260,8 @@ static memguard_status make_fresh(memguard_vault *token, size_t bytes, uint32_t 
     return finish_making(vault, entry, flags, secret);
 }
 
-static memguard_status check_making(const memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
+static memguard_status check_making(const memguard_vault *vault, size_t bytes, uint32_t flags,
+                                    memguard_secret *secret) {
     if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     secret->id = 0;
     if (vault == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);

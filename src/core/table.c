@@ -1,5 +1,5 @@
-/* See table.h. Segments of entries hang in a fixed directory; free indices wait in sharded stacks (R. K. Treiber, 1986) with a tag
- * against ABA. A look-up masks the index at each step, so that no speculation leaves the tables.
+/* See table.h. Segments of entries hang in a fixed directory; free indices wait in sharded stacks (R. K. Treiber,
+ * 1986) with a tag against ABA. A look-up masks the index at each step, so that no speculation leaves the tables.
  * Must not know: what secrets hold, how they are sealed. */
 #include "core/table.h"
 
@@ -52,7 +52,8 @@ static void push(struct shard *shard, uint32_t index) {
     do {
         atomic_store_explicit(&entry->next, (uint32_t)head, memory_order_relaxed);
         wanted = (((head >> 32) + 1) << 32) | (index + 1);
-    } while (!atomic_compare_exchange_weak_explicit(&shard->head, &head, wanted, memory_order_release, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&shard->head, &head, wanted, memory_order_release,
+                                                    memory_order_relaxed));
 }
 
 static bool pop(struct shard *shard, uint32_t *index) {
@@ -60,9 +61,9 @@ static bool pop(struct shard *shard, uint32_t *index) {
     do {
         if ((uint32_t)head == 0) return false;
         *index = (uint32_t)head - 1;
-        wanted = (((head >> 32) + 1) << 32) |
-                 atomic_load_explicit(&known_entry(*index)->next, memory_order_relaxed);
-    } while (!atomic_compare_exchange_weak_explicit(&shard->head, &head, wanted, memory_order_acquire, memory_order_acquire));
+        wanted = (((head >> 32) + 1) << 32) | atomic_load_explicit(&known_entry(*index)->next, memory_order_relaxed);
+    } while (!atomic_compare_exchange_weak_explicit(&shard->head, &head, wanted, memory_order_acquire,
+                                                    memory_order_acquire));
     return true;
 }
 
@@ -77,7 +78,8 @@ static memguard_status grow(struct shard *shard) {
         atomic_store_explicit(&segments[first >> SEGMENT_BITS], segment, memory_order_release);
     }
     atomic_store_explicit(&made, first + BATCH, memory_order_release);
-    for (uint32_t i = BATCH; i-- > 0;) push(shard, first + i);
+    for (uint32_t i = BATCH; i-- > 0;)
+        push(shard, first + i);
     return MEMGUARD_OK;
 }
 
@@ -87,7 +89,8 @@ static memguard_status take_index(uint32_t *index) {
     for (unsigned i = 0; i < SHARDS; i++)
         if (pop(&shards[(mine + i) % SHARDS], index)) return MEMGUARD_OK;
     mg__mutex_lock(&grow_mutex);
-    while (status == MEMGUARD_OK && !pop(&shards[mine], index)) status = grow(&shards[mine]);
+    while (status == MEMGUARD_OK && !pop(&shards[mine], index))
+        status = grow(&shards[mine]);
     mg__mutex_unlock(&grow_mutex);
     return status;
 }
@@ -213,7 +216,8 @@ enum mg__unpin mg__entry_unseize(struct mg__entry *entry) {
 
 void mg__entry_lock(struct mg__entry *entry) {
     unsigned step = 0;
-    while ((atomic_fetch_or(&entry->word, MG_WORD_T) & MG_WORD_T) != 0) mg__sys_backoff(&step);
+    while ((atomic_fetch_or(&entry->word, MG_WORD_T) & MG_WORD_T) != 0)
+        mg__sys_backoff(&step);
 }
 
 void mg__entry_unlock(struct mg__entry *entry) { atomic_fetch_and(&entry->word, ~MG_WORD_T); }

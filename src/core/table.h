@@ -64,7 +64,9 @@ enum {
 };
 
 static inline uint32_t mg__word_pins(uint64_t word) { return (uint32_t)(word & MG_WORD_COUNT_MASK); }
-static inline uint32_t mg__word_held(uint64_t word) { return (uint32_t)((word / MG_WORD_HELD_ONE) & MG_WORD_COUNT_MASK); }
+static inline uint32_t mg__word_held(uint64_t word) {
+    return (uint32_t)((word / MG_WORD_HELD_ONE) & MG_WORD_COUNT_MASK);
+}
 
 /* A fresh entry: live, X, one pin, its other fields zero (but the version). NULL: *status says why. */
 struct mg__entry *mg__entry_claim(uint32_t vault, uint64_t more_flags, memguard_status *status);
@@ -84,8 +86,8 @@ struct mg__entry *mg__entry_by_index(uint32_t index);
 MG_MUST_USE memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry);
 /* Exclusive ownership, with one pin. */
 MG_MUST_USE memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry);
-/* Exclusive ownership of an entry by a walk: false when somebody is at it. more: MG_WORD_D when it shall end, MG_WORD_T for short
- * work, else 0. */
+/* Exclusive ownership of an entry by a walk: false when somebody is at it. more: MG_WORD_D when it shall end,
+ * MG_WORD_T for short work, else 0. */
 MG_MUST_USE bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word, uint64_t more);
 /* Into the host's hands: false when the entry is dying meanwhile (then it stays in the library's). */
 MG_MUST_USE bool mg__entry_hold(struct mg__entry *entry);
@@ -93,7 +95,8 @@ MG_MUST_USE bool mg__entry_hold(struct mg__entry *entry);
 MG_MUST_USE bool mg__entry_unhold(struct mg__entry *entry);
 
 enum mg__unpin { MG_UNPINNED, MG_UNPINNED_REVOKED, MG_LAST_OF_DYING, MG_LAST_OF_REVOKED };
-/* One pin less (of hold: and one held). After the last one of a dying entry the caller owns it exclusively and must end it. */
+/* One pin less (of hold: and one held). After the last one of a dying entry the caller owns it exclusively and must
+ * end it. */
 enum mg__unpin mg__entry_unpin(struct mg__entry *entry, bool held);
 /* Ends exclusive ownership. */
 enum mg__unpin mg__entry_unseize(struct mg__entry *entry);

@@ -1,5 +1,5 @@
-/* core/thread: what we keep about each calling thread: how many borrows of which vault it began (so that a purge from inside a
- * borrow of one's own can tell), and its scopes. Records are recycled when threads end, never freed.
+/* core/thread: what we keep about each calling thread: how many borrows of which vault it began (so that a purge
+ * from inside a borrow of one's own can tell), and its scopes. Records are recycled when threads end, never freed.
  * Must not know: what is borrowed. */
 #include "core/vault.h"
 
@@ -13,7 +13,6 @@ static struct mg__thread *free_records; /* under the mutex */
 static uint32_t records;                /* under the mutex */
 static bool started;
 static MG_THREAD struct mg__thread *self;
-
 
 static void recycle(struct mg__thread *thread) {
     mg__mutex_lock(&mutex);
@@ -70,13 +69,16 @@ static struct mg__thread *join(void) {
         thread = make_record();
     mg__mutex_unlock(&mutex);
     if (thread == NULL) return NULL;
-    /* Without the hook at thread exit the record is not recycled: a leak of a few hundred bytes, no loss of protection. */
+    /* Without the hook at thread exit the record is not recycled: a leak of a few hundred bytes, no loss of
+     * protection. */
     (void)mg__sys_thread_exit_set(thread);
     self = thread;
     return thread;
 }
 
-struct mg__thread *mg__thread_self(void) { return MG_LIKELY(self != NULL) ? self : join(); }
+struct mg__thread *mg__thread_self(void) {
+    return MG_LIKELY(self != NULL) ? self : join();
+}
 
 struct mg__thread *mg__thread_by_number(uint32_t number) {
     return atomic_load_explicit(&threads[number % MOST_THREADS], memory_order_acquire);

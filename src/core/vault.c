@@ -69,14 +69,16 @@ static bool in_range(uint64_t value, uint64_t least, uint64_t most) {
 }
 
 static memguard_status check_options(const memguard_options *o) {
-    if (o->backend > MEMGUARD_BACKEND_PLAIN) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown backend %u", o->backend);
+    if (o->backend > MEMGUARD_BACKEND_PLAIN)
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown backend %u", o->backend);
     if ((o->require & ~(uint32_t)MEMGUARD_PROTECT_ALL) != 0)
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown bits in require: 0x%x", o->require);
     if ((o->flags & ~known_flags) != 0) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown flags: 0x%x", o->flags);
     if (o->fork_policy != MEMGUARD_FORK_REFUSE)
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown fork policy %u", o->fork_policy);
     if (!in_range(o->prekey_bytes, 4096, 1 << 20) || (o->prekey_bytes & (o->prekey_bytes - 1)) != 0)
-        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "prekey_bytes is %u: 4096 to 1048576, a power of two", o->prekey_bytes);
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "prekey_bytes is %u: 4096 to 1048576, a power of two",
+                        o->prekey_bytes);
     if (!in_range(o->rekey_ms, 10, 3600000))
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "rekey_ms is %u: 10 to 3600000", o->rekey_ms);
     if (!in_range(o->lease_us, 100, 1000000))
@@ -89,8 +91,8 @@ static memguard_status read_options(const memguard_options *given, memguard_opti
     memset(options, 0, sizeof *options);
     if (given == NULL) return MEMGUARD_OK;
     if (!mg__struct_is_known(given, given->size, sizeof(size_t), sizeof *options))
-        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "options: size %zu is not a version of the struct, or its tail is not zero",
-                        given->size);
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0,
+                        "options: size %zu is not a version of the struct, or its tail is not zero", given->size);
     memcpy(options, given, mg__min_size(given->size, sizeof *options));
     return check_options(options);
 }
@@ -114,8 +116,8 @@ static memguard_status read_environment(memguard_options *options) {
         if (!breaks_require(i, options->require)) options->backend = i;
         return MEMGUARD_OK;
     }
-    return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "the environment variable MEMGUARD_BACKEND is '%.32s': auto, secretmem, locked or plain",
-                    name);
+    return mg__fail(MEMGUARD_ERR_ARGUMENT, 0,
+                    "the environment variable MEMGUARD_BACKEND is '%.32s': auto, secretmem, locked or plain", name);
 }
 
 static memguard_status try_kind(struct mg__vault *vault, enum mg__kind kind, uint32_t backend) {
@@ -128,7 +130,8 @@ static memguard_status try_kind(struct mg__vault *vault, enum mg__kind kind, uin
 static memguard_status try_secretmem(struct mg__vault *vault) {
     const memguard_status status = try_kind(vault, MG_KIND_SECRETMEM, MEMGUARD_BACKEND_SECRETMEM);
     memguard_error error = MEMGUARD_ERROR_INIT;
-    if (status != MEMGUARD_ERR_SYSTEM || memguard_last_error(&error) != MEMGUARD_OK || !mg__sys_is_absent(error.os_error))
+    if (status != MEMGUARD_ERR_SYSTEM || memguard_last_error(&error) != MEMGUARD_OK ||
+        !mg__sys_is_absent(error.os_error))
         return status;
     return mg__fail(MEMGUARD_ERR_UNSUPPORTED, error.os_error, "memfd_secret(2) is not to be had here (errno %d)",
                     error.os_error);
@@ -138,7 +141,8 @@ static memguard_status choose_auto(struct mg__vault *vault, uint32_t require) {
     const bool must_hide = (require & MEMGUARD_PROTECT_HIDDEN) != 0;
     if (must_hide || !mg__sys_hibernation_configured()) {
         const memguard_status status = try_secretmem(vault);
-        /* Only a missing feature is a reason for less: what is exhausted now is an error, not a weaker vault for ever. */
+        /* Only a missing feature is a reason for less: what is exhausted now is an error, not a weaker vault for
+         * ever. */
         if (status != MEMGUARD_ERR_UNSUPPORTED || must_hide) return status;
     }
     return try_kind(vault, MG_KIND_LOCKED, MEMGUARD_BACKEND_LOCKED);
@@ -202,7 +206,8 @@ static struct mg__vault *make_struct(memguard_status *status) {
     return vault;
 }
 
-/* A struct that nobody uses, marked as being made (generation stays even; control mutex held). Under the registry's mutex. */
+/* A struct that nobody uses, marked as being made (generation stays even; control mutex held). Under the registry's
+ * mutex. */
 static struct mg__vault *take_struct(memguard_status *status) {
     for (uint32_t i = 0; i < made; i++) {
         struct mg__vault *vault = mg__vault_by_index(i);
@@ -221,7 +226,8 @@ static void apply_options(struct mg__vault *vault, const memguard_options *optio
     policy->kind = vault->kind;
     policy->prekey_may_shrink = options->prekey_bytes == 0;
     policy->prekey_bytes = options->prekey_bytes != 0 ? options->prekey_bytes : 4096;
-    while (options->prekey_bytes == 0 && policy->prekey_bytes * 2 <= default_prekey) policy->prekey_bytes *= 2;
+    while (options->prekey_bytes == 0 && policy->prekey_bytes * 2 <= default_prekey)
+        policy->prekey_bytes *= 2;
     policy->strict_signals = (options->flags & MEMGUARD_STRICT_SIGNALS) != 0;
     atomic_store(&policy->strict, (options->flags & (MEMGUARD_STRICT | MEMGUARD_NO_THREAD)) != 0);
     policy->lease_ns = (options->lease_us != 0 ? options->lease_us : 2000U) * 1000ULL;
@@ -309,7 +315,8 @@ memguard_status memguard_vault_create(const memguard_options *given, memguard_va
     if ((options.flags & MEMGUARD_RAISE_LIMIT) != 0) {
         const int error = mg__sys_raise_lock_limit();
         if (error != 0)
-            return mg__fail(MEMGUARD_ERR_SYSTEM, error, "RLIMIT_MEMLOCK could not be raised to its hard limit (errno %d)", error);
+            return mg__fail(MEMGUARD_ERR_SYSTEM, error,
+                            "RLIMIT_MEMLOCK could not be raised to its hard limit (errno %d)", error);
     }
     mg__mutex_lock(&registry);
     status = create(&options, &created);
@@ -320,7 +327,8 @@ memguard_status memguard_vault_create(const memguard_options *given, memguard_va
 
 /* ---- ending ---- */
 
-/* True when a secret of the vault is in the host's hands; waits for the library's own short work. Called with the gate closed. */
+/* True when a secret of the vault is in the host's hands; waits for the library's own short work. Called with the
+ * gate closed. */
 static bool anything_borrowed(const struct mg__vault *vault) {
     const uint32_t count = mg__table_count();
     for (uint32_t i = 0; i < count; i++) {
@@ -380,7 +388,8 @@ static bool seize_for_sealing(const struct mg__vault *vault, struct mg__entry *e
     unsigned step = 0;
     for (;; mg__sys_backoff(&step)) {
         const uint64_t word = atomic_load(&entry->word);
-        if (atomic_load(&entry->vault) != vault->index + 1 || (word & MG_WORD_L) == 0 || (word & MG_WORD_R) != 0) return false;
+        if (atomic_load(&entry->vault) != vault->index + 1 || (word & MG_WORD_L) == 0 || (word & MG_WORD_R) != 0)
+            return false;
         if (!mg__entry_seize_idle(entry, word, 0)) continue;
         if (atomic_load(&entry->vault) == vault->index + 1) return true;
         mg__secret_after(entry, mg__entry_unseize(entry));
@@ -444,9 +453,9 @@ static memguard_status prepare(enum mg__kind kind, size_t slots, unsigned parall
     struct mg__bank_figures figures;
     mg__bank_figures(kind, &figures);
     const uint64_t more_slots = slots > figures.free_slots ? slots - figures.free_slots : 0;
-    memguard_status status = mg__budget_check(kind, mg__bench_prepare_bytes(kind, parallel) +
-                                                        mg__use_page_prepare_bytes(kind, parallel) +
-                                                        more_slots * mg__sys_page());
+    memguard_status status =
+        mg__budget_check(kind, mg__bench_prepare_bytes(kind, parallel) + mg__use_page_prepare_bytes(kind, parallel) +
+                                   more_slots * mg__sys_page());
     if (status == MEMGUARD_OK) status = mg__bench_prepare(kind, parallel);
     if (status == MEMGUARD_OK) status = mg__use_page_prepare(kind, parallel);
     return status == MEMGUARD_OK ? mg__bank_reserve(kind, slots) : status;

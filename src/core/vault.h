@@ -38,7 +38,7 @@ struct mg__vault {
     uint32_t deferrer_count;
     _Atomic uint64_t purge_until_ns; /* of the purge at work; another caller may shorten it */
     memguard_status purge_result;    /* of the last one; under `control` */
-    _Atomic bool unrevoked;         /* the purge at work could not take a page away */
+    _Atomic bool unrevoked;          /* the purge at work could not take a page away */
     uint64_t made_ns;
     _Atomic uint64_t purges, revoked, auth_failures;
 };
@@ -51,16 +51,16 @@ struct mg__use_link {
     struct mg__use_link *outer;
 };
 
-/* A thread that has called us. Type-stable. Each view that it acquires has a place here, with a mark that only the first release finds:
- * so a view that was copied cannot be released twice, by whatever thread. */
+/* A thread that has called us. Type-stable. Each view that it acquires has a place here, with a mark that only the
+ * first release finds: so a view that was copied cannot be released twice, by whatever thread. */
 struct mg__thread {
-    uint32_t number;                    /* from 1 */
-    uint32_t serial;                    /* of the last view */
-    uint32_t next_place;                /* where to look first for a free one */
-    uint32_t places;                    /* made so far */
-    struct mg__use_link *_Atomic uses;  /* innermost */
-    struct mg__scope *scope;            /* innermost */
-    _Atomic bool orphan;                /* its thread has ended, with views still out */
+    uint32_t number;                   /* from 1 */
+    uint32_t serial;                   /* of the last view */
+    uint32_t next_place;               /* where to look first for a free one */
+    uint32_t places;                   /* made so far */
+    struct mg__use_link *_Atomic uses; /* innermost */
+    struct mg__scope *scope;           /* innermost */
+    _Atomic bool orphan;               /* its thread has ended, with views still out */
     struct mg__thread *next_free;
     _Atomic uint64_t *_Atomic views[MG_VIEW_SEGMENTS]; /* marks; a segment doubles the ones before; 0: free */
 };
@@ -68,13 +68,13 @@ struct mg__thread {
 /* ---- the gate ---- */
 
 /* First line of every public function that touches state. */
-#define MG_REFUSE_FORKED()                                                                                  \
-    do {                                                                                                    \
-        if (MG_UNLIKELY(mg__sys_is_fork_child())) return mg__fail_plain(MEMGUARD_ERR_FORKED);               \
+#define MG_REFUSE_FORKED()                                                                                             \
+    do {                                                                                                               \
+        if (MG_UNLIKELY(mg__sys_is_fork_child())) return mg__fail_plain(MEMGUARD_ERR_FORKED);                          \
     } while (0)
 
 struct mg__vault *mg__vault_find(const memguard_vault *token); /* NULL: stale */
-struct mg__vault *mg__vault_by_index(uint32_t index);           /* NULL: never made */
+struct mg__vault *mg__vault_by_index(uint32_t index);          /* NULL: never made */
 memguard_vault *mg__vault_token(const struct mg__vault *vault);
 uint32_t mg__vault_count(void);
 static inline bool mg__vault_alive(const struct mg__vault *vault) { return (atomic_load(&vault->generation) & 1) != 0; }
@@ -86,7 +86,8 @@ static inline MG_MUST_USE memguard_status mg__gate_check(struct mg__vault *vault
     const uint32_t gate = atomic_load(&vault->gate);
     return MG_LIKELY(gate == MG_GATE_OPEN) ? MEMGUARD_OK : mg__gate_status(gate);
 }
-/* The coffer says STATE when it has no key; if that is so because the vault is being purged, the answer is the gate's. */
+/* The coffer says STATE when it has no key; if that is so because the vault is being purged, the answer is the
+ * gate's. */
 static inline memguard_status mg__gate_explain(struct mg__vault *vault, memguard_status status) {
     if (MG_LIKELY(status != MEMGUARD_ERR_STATE)) return status;
     const memguard_status by_gate = mg__gate_check(vault);
@@ -105,8 +106,8 @@ struct mg__thread *mg__thread_by_number(uint32_t number);
 MG_MUST_USE bool mg__thread_note_view(struct mg__thread *thread, uint32_t vault, uint32_t *place, uint64_t *mark);
 /* Takes it back: false when it is not there (any more). */
 MG_MUST_USE bool mg__thread_drop_view(struct mg__thread *thread, uint32_t place, uint64_t mark);
-/* Whether the thread has a borrow in progress, of a vault or (null) of any. Of another thread than the caller's: a guess when that
- * thread is at work, exact when it is not. */
+/* Whether the thread has a borrow in progress, of a vault or (null) of any. Of another thread than the caller's: a
+ * guess when that thread is at work, exact when it is not. */
 bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault *vault);
 /* After a view was dropped: the record of a thread that has ended is recycled with its last view. */
 void mg__thread_settle(struct mg__thread *thread);
@@ -123,22 +124,25 @@ MG_MUST_USE memguard_status mg__secret_change_rest(struct mg__vault *vault, stru
 /* Wipes the body, keeps the handle: calls answer EXPIRED. The caller is the exclusive owner. */
 void mg__secret_expire(struct mg__entry *entry);
 /* Exclusive ownership for a change: STALE, BUSY, EXPIRED, what the gate says, or OK. */
-MG_MUST_USE memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault, struct mg__entry **entry);
+MG_MUST_USE memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault,
+                                             struct mg__entry **entry);
 
 /* ---- bodies: where the bytes of each rest lie (open.c) ---- */
 
 /* The caller owns the entry exclusively, or holds its T lock. *data: the bytes, accessible as asked (at least). */
-MG_MUST_USE memguard_status mg__open(struct mg__vault *vault, struct mg__entry *entry, int access, unsigned char **data);
+MG_MUST_USE memguard_status mg__open(struct mg__vault *vault, struct mg__entry *entry, int access,
+                                     unsigned char **data);
 /* Undoes it, and checks the canaries. changed: seal anew. An error: the access could not be taken away. */
 MG_MUST_USE memguard_status mg__close(struct mg__vault *vault, struct mg__entry *entry, bool changed);
-/* Gives the entry a body. *data: where to write the plaintext; null for SEALED, which mg__seal_body fills. On failure the
- * entry is as before. Then mg__settle takes the access away that the rest does not have. */
-MG_MUST_USE memguard_status mg__make_body(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest,
-                                          size_t bytes, unsigned char **data);
+/* Gives the entry a body. *data: where to write the plaintext; null for SEALED, which mg__seal_body fills. On
+ * failure the entry is as before. Then mg__settle takes the access away that the rest does not have. */
+MG_MUST_USE memguard_status mg__make_body(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes,
+                                          unsigned char **data);
 MG_MUST_USE memguard_status mg__settle(struct mg__entry *entry);
 /* SEALED: writes, or reads, the sealed bytes. */
 MG_MUST_USE memguard_status mg__seal_body(struct mg__vault *vault, struct mg__entry *entry, const unsigned char *plain);
-MG_MUST_USE memguard_status mg__unseal_body(struct mg__vault *vault, const struct mg__entry *entry, unsigned char *plain);
+MG_MUST_USE memguard_status mg__unseal_body(struct mg__vault *vault, const struct mg__entry *entry,
+                                            unsigned char *plain);
 /* Wipes the body and lets it go. Aborts on a broken canary. */
 void mg__drop_body(struct mg__vault *vault, struct mg__entry *entry);
 /* Callback, line, abort. The bytes were wiped by the caller. */
@@ -183,8 +187,8 @@ MG_MUST_USE memguard_status mg__scope_note(struct mg__vault *vault, uint64_t id)
 extern _Atomic uint32_t mg__purges_deferred;
 /* Called when a borrow has ended while there are such: completes those whose callers borrow nothing any more. */
 void mg__purge_resume(void);
-/* Destroys everything in the vault; those in the host's hands are waited for until purge_until_ns, then revoked. Gives how many
- * were. */
+/* Destroys everything in the vault; those in the host's hands are waited for until purge_until_ns, then revoked.
+ * Gives how many were. */
 uint64_t mg__purge_secrets(struct mg__vault *vault);
 
 /* ---- housekeeper (housekeeper.c) ---- */

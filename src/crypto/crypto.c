@@ -19,7 +19,8 @@ void mg__crypto_subkey(unsigned char out[MG_KEY_BYTES], const unsigned char key[
 
 enum { BLOCK = 64, HEAD = 32 }; /* block 0: one-time key (32), then keystream for the first 32 bytes */
 
-/* Block 0 of the Salsa20 stream: the core's input is the nonce and a counter of 0. Half the time of crypto_stream_salsa20. */
+/* Block 0 of the Salsa20 stream: the core's input is the nonce and a counter of 0. Half the time of
+ * crypto_stream_salsa20. */
 static void first_block(unsigned char block0[BLOCK], const unsigned char tail[MG_TAIL_BYTES],
                         const unsigned char subkey[MG_KEY_BYTES]) {
     unsigned char input[16] = {0};
@@ -28,7 +29,8 @@ static void first_block(unsigned char block0[BLOCK], const unsigned char tail[MG
 }
 
 static void xor_into(unsigned char *out, const unsigned char *in, const unsigned char *stream, size_t bytes) {
-    for (size_t i = 0; i < bytes; i++) out[i] = (unsigned char)(in[i] ^ stream[i]);
+    for (size_t i = 0; i < bytes; i++)
+        out[i] = (unsigned char)(in[i] ^ stream[i]);
 }
 
 static void apply_stream(unsigned char *out, const unsigned char *in, size_t bytes, const unsigned char *block0,
@@ -77,11 +79,15 @@ static bool known_answer_is_right(void) {
     unsigned char x[4096], key[32], hash[32], prefix[16], subkey[32], plain[100], sealed[116], back[100];
     unsigned char wrapped[MG_WRAP_BYTES] = {0};
     const unsigned char tail[8] = {7, 0, 0, 0, 3, 0, 0, 0};
-    for (size_t i = 0; i < sizeof x; i++) x[i] = (unsigned char)(i * 7 + 3);
-    for (size_t i = 0; i < sizeof prefix; i++) prefix[i] = (unsigned char)(0x40 + i);
-    for (size_t i = 0; i < sizeof plain; i++) plain[i] = (unsigned char)i;
+    for (size_t i = 0; i < sizeof x; i++)
+        x[i] = (unsigned char)(i * 7 + 3);
+    for (size_t i = 0; i < sizeof prefix; i++)
+        prefix[i] = (unsigned char)(0x40 + i);
+    for (size_t i = 0; i < sizeof plain; i++)
+        plain[i] = (unsigned char)i;
     mg__crypto_hash(hash, x, sizeof x);
-    for (size_t i = 0; i < sizeof key; i++) key[i] = (unsigned char)(hash[i] ^ (0x80 + i));
+    for (size_t i = 0; i < sizeof key; i++)
+        key[i] = (unsigned char)(hash[i] ^ (0x80 + i));
     mg__crypto_wrap(wrapped, key, hash);
     if (!mg__crypto_unwrap(back, wrapped, hash) || mg__differ(back, key, sizeof key) != 0) return false;
     mg__crypto_derive(hash, MG_DERIVE_SECRETS, key);

@@ -26,7 +26,7 @@ struct mg__region {
     size_t bytes;        /* of such pages */
     _Atomic uint32_t state;
     uint8_t kind;
-    _Atomic uint8_t access;   /* MG_ACCESS_* as last set by us */
+    _Atomic uint8_t access; /* MG_ACCESS_* as last set by us */
     struct mg__chunk *chunk;
     struct mg__region *next; /* in a cache of runs */
 };
@@ -57,9 +57,10 @@ MG_MUST_USE bool mg__region_intact_near(const struct mg__region *region, size_t 
 /* Gives the region back: writes the pattern over everything but the intact slack, takes the access away.
  * data_bytes: how many bytes at the end may differ from the pattern. A revoked region is not touched but retired. */
 void mg__region_give(struct mg__region *region, size_t data_bytes);
-/* Takes the region away from whoever reads or writes it and wipes it. The address stays, without access, until mg__region_give.
- * The caller sees to it that nobody else gives or protects it meanwhile. */
-MG_MUST_USE bool mg__region_revoke(struct mg__region *region); /* false: the kernel refused, whoever holds it can still read it */
+/* Takes the region away from whoever reads or writes it and wipes it. The address stays, without access, until
+ * mg__region_give. The caller sees to it that nobody else gives or protects it meanwhile. */
+MG_MUST_USE bool
+mg__region_revoke(struct mg__region *region); /* false: the kernel refused, whoever holds it can still read it */
 /* Everything of every kind, from a signal handler. */
 void mg__bank_emergency_wipe(void);
 

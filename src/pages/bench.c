@@ -1,9 +1,8 @@
-/* Benches: private locked stacks on which leaf calls into the cipher library run, so that no key, keystream or plaintext is left on the
- * host's stack. Layout: | guard | reserve, not locked | locked top | guard |. The locked top takes what the library
- * needs; a signal handler of the host that happens to run there finds 64 KiB of reserve below.
- * After each run a fixed depth is wiped; marks that a signal frame always leaves are looked for further down, and when one is found
- * the whole stack is wiped.
- * Must not know: what runs on it. */
+/* Benches: private locked stacks on which leaf calls into the cipher library run, so that no key, keystream or
+ * plaintext is left on the host's stack. Layout: | guard | reserve, not locked | locked top | guard |. The locked
+ * top takes what the library needs; a signal handler of the host that happens to run there finds 64 KiB of reserve
+ * below. After each run a fixed depth is wiped; marks that a signal frame always leaves are looked for further down,
+ * and when one is found the whole stack is wiped. Must not know: what runs on it. */
 #include "pages/bank.h"
 
 #include <errno.h>
@@ -54,14 +53,16 @@ static int map_bench(enum mg__kind kind, struct mg__bench *bench, size_t locked)
     mg__budget_charge(kind, locked);
     bench->low = low;
     bench->top = top_low + locked;
-    bench->watch_bytes = mg__min_size(RESERVE_BYTES - MG_BENCH_DEEP, (mg__arch_signal_frame_bytes() & ~(size_t)63) + TAIL_BYTES);
+    bench->watch_bytes =
+        mg__min_size(RESERVE_BYTES - MG_BENCH_DEEP, (mg__arch_signal_frame_bytes() & ~(size_t)63) + TAIL_BYTES);
     bench->has_marks = mg__arch_has_frame_marks();
     return 0;
 }
 
 static unsigned most_benches(void) {
     const unsigned wanted = mg__sys_processors() * 2;
-    const size_t affordable = mg__budget_share(8, 2 * locked_bytes(), (size_t)MOST_BENCHES * locked_bytes()) / locked_bytes();
+    const size_t affordable =
+        mg__budget_share(8, 2 * locked_bytes(), (size_t)MOST_BENCHES * locked_bytes()) / locked_bytes();
     const unsigned most = wanted < MOST_BENCHES ? wanted : MOST_BENCHES;
     return most < affordable ? most : (unsigned)affordable;
 }
@@ -98,7 +99,8 @@ static memguard_status take_slowly(struct pool *pool, enum mg__kind kind, struct
     const unsigned count = atomic_load_explicit(&pool->count, memory_order_relaxed);
     mg__mutex_unlock(&pool->grow);
     if (error != 0 && count == 0) return mg__budget_fail(kind, error, locked_bytes());
-    while ((*bench = try_take(pool)) == NULL) mg__sys_backoff(&step);
+    while ((*bench = try_take(pool)) == NULL)
+        mg__sys_backoff(&step);
     return MEMGUARD_OK;
 }
 
@@ -125,7 +127,8 @@ static bool lanes_are_zero(const unsigned char *at, const unsigned char *end) {
         sum2 |= *(const lane *)(const void *)(at + 128);
         sum3 |= *(const lane *)(const void *)(at + 192);
     }
-    for (; at < end; at += 64) sum0 |= *(const lane *)(const void *)at;
+    for (; at < end; at += 64)
+        sum0 |= *(const lane *)(const void *)at;
     return is_zero(sum0 | sum1 | sum2 | sum3);
 }
 
@@ -134,9 +137,10 @@ static bool words_are_zero(const unsigned char *at, const unsigned char *end) {
            lanes_are_zero(at + 48, end);
 }
 
-/* A signal frame of Linux on x86-64 is 64-byte aligned in its extended part and has nonzero words at offsets 16 to 31 of some line (the
- * mark FP_XSTATE_MAGIC1, and MXCSR). Behind the mark come less than TAIL_BYTES: where the mark itself was wiped, the return address at
- * the frame's end lies there, so there all words are looked at. Elsewhere all words are looked at everywhere. */
+/* A signal frame of Linux on x86-64 is 64-byte aligned in its extended part and has nonzero words at offsets 16 to
+ * 31 of some line (the mark FP_XSTATE_MAGIC1, and MXCSR). Behind the mark come less than TAIL_BYTES: where the mark
+ * itself was wiped, the return address at the frame's end lies there, so there all words are looked at. Elsewhere
+ * all words are looked at everywhere. */
 static bool touched_below(const struct mg__bench *bench, size_t depth) {
     const unsigned char *end = bench->top - depth, *low = end - bench->watch_bytes;
     const unsigned char *tail = bench->has_marks ? end - TAIL_BYTES : low;
@@ -168,7 +172,8 @@ memguard_status mg__bench_prepare(enum mg__kind kind, unsigned parallel) {
     mg__mutex_lock(&pool->grow);
     if (pool->most == 0) pool->most = most_benches();
     if (pool->most < parallel) pool->most = parallel;
-    while (error == 0 && atomic_load_explicit(&pool->count, memory_order_relaxed) < parallel) error = grow(pool, kind);
+    while (error == 0 && atomic_load_explicit(&pool->count, memory_order_relaxed) < parallel)
+        error = grow(pool, kind);
     mg__mutex_unlock(&pool->grow);
     return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, locked_bytes());
 }
@@ -180,7 +185,8 @@ size_t mg__bench_prepare_bytes(enum mg__kind kind, unsigned parallel) {
 
 unsigned mg__bench_count(void) {
     unsigned sum = 0;
-    for (int kind = 0; kind < MG_KINDS; kind++) sum += atomic_load_explicit(&pools[kind].count, memory_order_relaxed);
+    for (int kind = 0; kind < MG_KINDS; kind++)
+        sum += atomic_load_explicit(&pools[kind].count, memory_order_relaxed);
     return sum;
 }
 
@@ -190,7 +196,8 @@ void mg__bench_emergency_wipe(void) {
         for (unsigned i = 0; i < count; i++) {
             const struct mg__bench *bench = &pools[kind].benches[i];
             const uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-            /* A handler that was given no stack of its own runs on the bench that it interrupted: not under our own feet. */
+            /* A handler that was given no stack of its own runs on the bench that it interrupted: not under our own
+             * feet. */
             if (here >= (uintptr_t)bench->low && here < (uintptr_t)bench->top) continue;
             mg__wipe(bench->low, (size_t)(bench->top - bench->low));
         }

@@ -1,6 +1,5 @@
-/* The budget: lockable memory is one limit for the whole process, and everything we lock is counted here. Turns the errnos of
- * mapping and locking into a status with numbers and a remedy.
- * Must not know: who needs the memory. */
+/* The budget: lockable memory is one limit for the whole process, and everything we lock is counted here. Turns the
+ * errnos of mapping and locking into a status with numbers and a remedy. Must not know: who needs the memory. */
 #include "pages/bank.h"
 
 #include <errno.h>
@@ -42,9 +41,10 @@ static memguard_status fail_memory(int error, size_t needed) {
         return mg__fail(MEMGUARD_ERR_MAP_LIMIT, error, "%llu bytes of address space are allowed: raise RLIMIT_AS",
                         (unsigned long long)allowed);
     if (mg__sys_maps_exhausted(&maps, &allowed))
-        return mg__fail(MEMGUARD_ERR_MAP_LIMIT, error,
-                        "%llu memory mappings of %llu allowed are in use: raise vm.max_map_count or keep fewer secrets open",
-                        (unsigned long long)maps, (unsigned long long)allowed);
+        return mg__fail(
+            MEMGUARD_ERR_MAP_LIMIT, error,
+            "%llu memory mappings of %llu allowed are in use: raise vm.max_map_count or keep fewer secrets open",
+            (unsigned long long)maps, (unsigned long long)allowed);
     return mg__fail(MEMGUARD_ERR_MEMORY, error, "the system refused %llu bytes of memory", (unsigned long long)needed);
 }
 
@@ -52,14 +52,16 @@ memguard_status mg__budget_fail(enum mg__kind kind, int error, size_t needed) {
     if (error == ENOMEM || error == EAGAIN || error == EPERM) {
         const uint64_t limit = kind == MG_KIND_PLAIN ? UINT64_MAX : mg__sys_lock_limit();
         uint64_t maps = 0, allowed = 0;
-        if (limit == UINT64_MAX || (error == ENOMEM && (mg__sys_maps_exhausted(&maps, &allowed) ||
-                                                        mg__sys_space_exhausted(needed, &allowed))))
+        if (limit == UINT64_MAX ||
+            (error == ENOMEM && (mg__sys_maps_exhausted(&maps, &allowed) || mg__sys_space_exhausted(needed, &allowed))))
             return fail_memory(error, needed);
         return mg__fail_lock_limit(limit, mg__budget_in_use(), needed, error);
     }
     if (error == ENOSYS)
-        return mg__fail(MEMGUARD_ERR_SYSTEM, error, "memfd_secret(2) is not to be had here: the kernel lacks it, or a filter refuses it");
+        return mg__fail(MEMGUARD_ERR_SYSTEM, error,
+                        "memfd_secret(2) is not to be had here: the kernel lacks it, or a filter refuses it");
     if (error == EMFILE || error == ENFILE)
-        return mg__fail(MEMGUARD_ERR_SYSTEM, error, "no file descriptor is free for protected pages: raise RLIMIT_NOFILE");
+        return mg__fail(MEMGUARD_ERR_SYSTEM, error,
+                        "no file descriptor is free for protected pages: raise RLIMIT_NOFILE");
     return mg__fail(MEMGUARD_ERR_SYSTEM, error, "protected pages could not be made (errno %d)", error);
 }

@@ -1,6 +1,6 @@
-/* The canary pattern: 16 random bytes, none of them zero (so that a stray string terminator is always noticed), repeated by
- * address. It is derived from no key. It rests on a read-only page that is kept out of dumps and children.
- * Must not know: slots. */
+/* The canary pattern: 16 random bytes, none of them zero (so that a stray string terminator is always noticed),
+ * repeated by address. It is derived from no key. It rests on a read-only page that is kept out of dumps and
+ * children. Must not know: slots. */
 #include "pages/bank.h"
 
 typedef uint64_t lane __attribute__((vector_size(16), may_alias));
@@ -47,14 +47,16 @@ void mg__canary_fill(unsigned char *p, size_t bytes) {
     bytes -= head;
     lane whole;
     memcpy(&whole, pattern, sizeof whole);
-    for (; bytes >= 16; bytes -= 16, p += 16) *(lane *)(void *)p = whole;
+    for (; bytes >= 16; bytes -= 16, p += 16)
+        *(lane *)(void *)p = whole;
     memcpy(p, pattern, bytes);
     __asm__ volatile("" : : "r"(p) : "memory"); /* this is the wipe: it stays */
 }
 
 static unsigned differ_bytes(const unsigned char *p, const unsigned char *q, size_t bytes) {
     unsigned difference = 0;
-    for (size_t i = 0; i < bytes; i++) difference |= (unsigned)(p[i] ^ q[i]);
+    for (size_t i = 0; i < bytes; i++)
+        difference |= (unsigned)(p[i] ^ q[i]);
     return difference;
 }
 
@@ -72,7 +74,8 @@ bool mg__canary_intact(const unsigned char *p, size_t bytes) {
         sum2 |= at[2] ^ whole;
         sum3 |= at[3] ^ whole;
     }
-    for (; bytes >= 16; bytes -= 16, p += 16) sum0 |= *(const lane *)(const void *)p ^ whole;
+    for (; bytes >= 16; bytes -= 16, p += 16)
+        sum0 |= *(const lane *)(const void *)p ^ whole;
     sum0 |= sum1 | sum2 | sum3;
     difference |= differ_bytes(p, pattern, bytes);
     return (sum0[0] | sum0[1] | difference) == 0;

@@ -5,10 +5,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RUNS_KEPT = 64, RUNS_KEPT_BYTES = 16 << 20, SHORT_RUN_PAGES = 16, LARGE_RUN = 64 << 20, FIRST_SLOTS = 4, MOST_SLOTS = 32, MOST_RESTING = 8 };
+enum {
+    RUNS_KEPT = 64,
+    RUNS_KEPT_BYTES = 16 << 20,
+    SHORT_RUN_PAGES = 16,
+    LARGE_RUN = 64 << 20,
+    FIRST_SLOTS = 4,
+    MOST_SLOTS = 32,
+    MOST_RESTING = 8
+};
 
 struct mg__chunk {
-    struct mg__chunk *next; /* in the list of all chunks: push only */
+    struct mg__chunk *next;  /* in the list of all chunks: push only */
     struct mg__chunk *spare; /* in the list of chunk structs without memory */
     _Atomic(unsigned char *) reservation;
     size_t reserved_bytes;
@@ -160,7 +168,8 @@ static struct mg__region *take_kept(struct store *store, struct mg__region **lin
 /* Lets go of all kept runs, when memory is short; true when there were any. */
 static bool trim(struct store *store) {
     const bool any = store->runs != NULL;
-    while (store->runs != NULL) unmap_run(store, take_kept(store, &store->runs));
+    while (store->runs != NULL)
+        unmap_run(store, take_kept(store, &store->runs));
     return any;
 }
 
@@ -173,12 +182,14 @@ static void keep(struct store *store, struct mg__region *region) {
     /* The oldest go first. */
     while (store->kept > RUNS_KEPT || store->kept_bytes > store->most_kept_bytes) {
         struct mg__region **link = &store->runs;
-        while ((*link)->next != NULL) link = &(*link)->next;
+        while ((*link)->next != NULL)
+            link = &(*link)->next;
         unmap_run(store, take_kept(store, link));
     }
 }
 
-/* The one of this size that has rested longest; of short runs one is left resting, so that no address comes back at once. */
+/* The one of this size that has rested longest; of short runs one is left resting, so that no address comes back at
+ * once. */
 static struct mg__region *find_kept(struct store *store, size_t bytes, bool apart) {
     struct mg__region **oldest = NULL;
     size_t found = 0;
@@ -259,7 +270,8 @@ static void give_run(struct mg__region *region, bool reusable) {
 
 static size_t chunk_slots(struct store *store) {
     if (store->next_slots == 0) store->next_slots = FIRST_SLOTS;
-    const size_t affordable = mg__budget_share(16, mg__sys_page(), (size_t)MOST_SLOTS * mg__sys_page()) / mg__sys_page();
+    const size_t affordable =
+        mg__budget_share(16, mg__sys_page(), (size_t)MOST_SLOTS * mg__sys_page()) / mg__sys_page();
     return mg__min_size(store->next_slots, affordable);
 }
 
@@ -301,8 +313,8 @@ static size_t resting_slots(struct store *store) {
     return store->resting_slots;
 }
 
-/* Free slots rest a while before they are used again, so that a pointer kept too long hits a page without access. Where lockable memory
- * is scarce they rest less long. */
+/* Free slots rest a while before they are used again, so that a pointer kept too long hits a page without access.
+ * Where lockable memory is scarce they rest less long. */
 static void keep_slots_resting(struct store *store, enum mg__kind kind) {
     mg__mutex_lock(&store->grow);
     if (mg__fifo_count(&store->free_slots) < resting_slots(store) && grow_slots(store, kind, NULL) != 0)
@@ -323,12 +335,15 @@ memguard_status mg__bank_reserve(enum mg__kind kind, size_t slots) {
     struct store *store = &stores[kind];
     int error = 0;
     if (slots > MG_FIFO_CELLS / 2)
-        return mg__fail(MEMGUARD_ERR_MAP_LIMIT, 0, "%zu guarded slots: at most %d can be kept ready", slots, MG_FIFO_CELLS / 2);
+        return mg__fail(MEMGUARD_ERR_MAP_LIMIT, 0, "%zu guarded slots: at most %d can be kept ready", slots,
+                        MG_FIFO_CELLS / 2);
     const uint64_t limit = kind == MG_KIND_PLAIN ? UINT64_MAX : mg__sys_lock_limit(), in_use = mg__budget_in_use();
-    if (limit != UINT64_MAX && slots * mg__sys_page() > limit) return mg__fail_lock_limit(limit, in_use, slots * mg__sys_page(), 0);
+    if (limit != UINT64_MAX && slots * mg__sys_page() > limit)
+        return mg__fail_lock_limit(limit, in_use, slots * mg__sys_page(), 0);
     mg__mutex_lock(&store->grow);
     const size_t wanted = slots + resting_slots(store);
-    while (error == 0 && mg__fifo_count(&store->free_slots) < wanted) error = grow_slots(store, kind, NULL);
+    while (error == 0 && mg__fifo_count(&store->free_slots) < wanted)
+        error = grow_slots(store, kind, NULL);
     mg__mutex_unlock(&store->grow);
     return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, mg__sys_page());
 }
@@ -371,7 +386,8 @@ bool mg__region_intact_near(const struct mg__region *region, size_t bytes, size_
     return mg__canary_intact(region->base + (slack - look), look);
 }
 
-/* Its pages go to the kernel, and it is never used again. false: the kernel refused, and it stays as it is, out of use. */
+/* Its pages go to the kernel, and it is never used again. false: the kernel refused, and it stays as it is, out of
+ * use. */
 static bool retire(struct mg__region *region) {
     const bool blank = mg__sys_blank(region->base, region->bytes) == 0;
     atomic_store_explicit(&region->access, MG_ACCESS_NONE, memory_order_relaxed);
@@ -419,8 +435,8 @@ bool mg__region_revoke(struct mg__region *region) {
 
 /* ---- probing, figures, emergency ---- */
 
-/* Tries whether pages can be taken away here, on an ordinary one: a kernel with secretmem (5.14) can do it for shared pages too
- * (5.13). */
+/* Tries whether pages can be taken away here, on an ordinary one: a kernel with secretmem (5.14) can do it for
+ * shared pages too (5.13). */
 static uint32_t probe_revoke(void) {
     int error = 0;
     const size_t page = mg__sys_page();

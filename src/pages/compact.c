@@ -38,7 +38,8 @@ enum { SLOT_BITS = 8 };
 
 static unsigned class_of(size_t bytes) {
     unsigned i = 0;
-    while (capacities[i] < bytes) i++;
+    while (capacities[i] < bytes)
+        i++;
     return i;
 }
 
@@ -59,7 +60,8 @@ static void push(struct mg__compact_arena *arena, struct class_stack *stack, uin
     do {
         atomic_store_explicit(next, (uint32_t)head, memory_order_relaxed);
         wanted = (((head >> 32) + 1) << 32) | (number + 1);
-    } while (!atomic_compare_exchange_weak_explicit(&stack->head, &head, wanted, memory_order_release, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&stack->head, &head, wanted, memory_order_release,
+                                                    memory_order_relaxed));
 }
 
 static bool pop(struct mg__compact_arena *arena, struct class_stack *stack, uint64_t *number) {
@@ -71,7 +73,8 @@ static bool pop(struct mg__compact_arena *arena, struct class_stack *stack, uint
         const uint32_t next =
             atomic_load_explicit(&page->next[*number & ((1U << SLOT_BITS) - 1)], memory_order_relaxed);
         wanted = (((head >> 32) + 1) << 32) | next;
-    } while (!atomic_compare_exchange_weak_explicit(&stack->head, &head, wanted, memory_order_acquire, memory_order_acquire));
+    } while (!atomic_compare_exchange_weak_explicit(&stack->head, &head, wanted, memory_order_acquire,
+                                                    memory_order_acquire));
     return true;
 }
 
@@ -92,8 +95,10 @@ static memguard_status furnish(struct mg__compact_arena *arena, struct page *pag
 
 static memguard_status add_block(struct mg__compact_arena *arena, uint32_t number) {
     if (number / PAGES_PER_BLOCK >= BLOCKS)
-        return mg__fail(MEMGUARD_ERR_LIMIT, 0, "a vault has at most %d pages of compact secrets", BLOCKS * PAGES_PER_BLOCK);
-    if (atomic_load_explicit(&arena->blocks[number / PAGES_PER_BLOCK], memory_order_relaxed) != NULL) return MEMGUARD_OK;
+        return mg__fail(MEMGUARD_ERR_LIMIT, 0, "a vault has at most %d pages of compact secrets",
+                        BLOCKS * PAGES_PER_BLOCK);
+    if (atomic_load_explicit(&arena->blocks[number / PAGES_PER_BLOCK], memory_order_relaxed) != NULL)
+        return MEMGUARD_OK;
     struct page *block = calloc(PAGES_PER_BLOCK, sizeof *block);
     if (block == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
     atomic_store_explicit(&arena->blocks[number / PAGES_PER_BLOCK], block, memory_order_release);
@@ -111,7 +116,8 @@ static memguard_status add_page(struct mg__compact_arena *arena, unsigned class)
     status = furnish(arena, page, slots);
     if (status != MEMGUARD_OK) return status;
     atomic_store_explicit(&arena->pages, number + 1, memory_order_release);
-    for (size_t i = slots; i-- > 0;) push(arena, &arena->stacks[class], ((uint64_t)number << SLOT_BITS) | i);
+    for (size_t i = slots; i-- > 0;)
+        push(arena, &arena->stacks[class], ((uint64_t)number << SLOT_BITS) | i);
     return MEMGUARD_OK;
 }
 
@@ -133,7 +139,8 @@ static void give_back(struct page *page) {
 void mg__compact_destroy(struct mg__compact_arena *arena) {
     size_t bytes = 0;
     const uint32_t pages = atomic_load_explicit(&arena->pages, memory_order_acquire);
-    for (uint32_t i = 0; i < pages; i++) give_back(page_of(arena, (uint64_t)i << SLOT_BITS));
+    for (uint32_t i = 0; i < pages; i++)
+        give_back(page_of(arena, (uint64_t)i << SLOT_BITS));
     for (size_t i = 0; i < BLOCKS; i++) {
         struct page *block = atomic_load_explicit(&arena->blocks[i], memory_order_relaxed);
         if (block == NULL) break; /* they were made one after another */
@@ -158,7 +165,8 @@ size_t mg__compact_pages(const struct mg__compact_arena *arena) {
 static memguard_status take_from_new_page(struct mg__compact_arena *arena, unsigned class, uint64_t *number) {
     memguard_status status = MEMGUARD_OK;
     mg__mutex_lock(&arena->grow);
-    while (status == MEMGUARD_OK && !pop(arena, &arena->stacks[class], number)) status = add_page(arena, class);
+    while (status == MEMGUARD_OK && !pop(arena, &arena->stacks[class], number))
+        status = add_page(arena, class);
     mg__mutex_unlock(&arena->grow);
     return status;
 }

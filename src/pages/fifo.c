@@ -1,4 +1,5 @@
-/* See fifo.h. A cell's sequence is its turn: equal to the position when it may be filled, one more when it may be emptied. */
+/* See fifo.h. A cell's sequence is its turn: equal to the position when it may be filled, one more when it may be
+ * emptied. */
 #include "pages/fifo.h"
 
 int mg__fifo_start(struct mg__fifo *fifo) {

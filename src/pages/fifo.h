@@ -1,6 +1,6 @@
-/* A bounded lock-free FIFO of regions for many producers and consumers (D. Vyukov's bounded MPMC queue, 2010). Zero pages are a valid
- * empty queue: sequence numbers are stored relative to the cell's index.
- * Must not know: what a region holds. */
+/* A bounded lock-free FIFO of regions for many producers and consumers (D. Vyukov's bounded MPMC queue, 2010). Zero
+ * pages are a valid empty queue: sequence numbers are stored relative to the cell's index. Must not know: what a
+ * region holds. */
 #ifndef MG_PAGES_FIFO_H
 #define MG_PAGES_FIFO_H
 

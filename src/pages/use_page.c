@@ -1,6 +1,6 @@
-/* Use pages: guarded pages that are always writable, in which `use` shows bytes without any change of access. A small pool; who
- * finds it empty takes a guarded slot instead.
- * Must not know: whose bytes; `owner` is a number that a purge compares. */
+/* Use pages: guarded pages that are always writable, in which `use` shows bytes without any change of access. A
+ * small pool; who finds it empty takes a guarded slot instead. Must not know: whose bytes; `owner` is a number that
+ * a purge compares. */
 #include "pages/bank.h"
 
 enum { MOST_PAGES = 64, TAKING_OVER = 1 };
@@ -28,7 +28,8 @@ static memguard_status furnish(struct mg__use_page *page, enum mg__kind kind) {
 
 static unsigned most_pages(void) {
     const unsigned wanted = mg__sys_processors() * 2;
-    const size_t affordable = mg__budget_share(16, 2 * mg__sys_page(), (size_t)MOST_PAGES * mg__sys_page()) / mg__sys_page();
+    const size_t affordable =
+        mg__budget_share(16, 2 * mg__sys_page(), (size_t)MOST_PAGES * mg__sys_page()) / mg__sys_page();
     const unsigned most = wanted < MOST_PAGES ? wanted : MOST_PAGES;
     return most < affordable ? most : (unsigned)affordable;
 }
@@ -74,8 +75,9 @@ struct mg__use_page *mg__use_page_take(enum mg__kind kind) {
     return page != NULL && refurnish(page, kind) ? page : NULL;
 }
 
-/* Release is enough, here and at the end: a purge looks at `owner` only after it has seen, in the holder's entry, that all pins are in the
- * host's hands; and the holder changes that entry after this store, and again before the next one. */
+/* Release is enough, here and at the end: a purge looks at `owner` only after it has seen, in the holder's entry,
+ * that all pins are in the host's hands; and the holder changes that entry after this store, and again before the
+ * next one. */
 void mg__use_page_show(struct mg__use_page *page, uint64_t owner) {
     atomic_store_explicit(&page->owner, owner, memory_order_release);
 }
@@ -83,7 +85,8 @@ void mg__use_page_show(struct mg__use_page *page, uint64_t owner) {
 void mg__use_page_end(struct mg__use_page *page, bool revoked) {
     unsigned step = 0;
     if (MG_LIKELY(!revoked)) atomic_store_explicit(&page->owner, 0, memory_order_release);
-    while (revoked && atomic_load(&page->owner) != 0) mg__sys_backoff(&step);
+    while (revoked && atomic_load(&page->owner) != 0)
+        mg__sys_backoff(&step);
 }
 
 void mg__use_page_give(struct mg__use_page *page, size_t data_bytes) {
@@ -114,7 +117,8 @@ size_t mg__use_page_prepare_bytes(enum mg__kind kind, unsigned parallel) {
 
 unsigned mg__use_page_count(void) {
     unsigned sum = 0;
-    for (int kind = 0; kind < MG_KINDS; kind++) sum += atomic_load_explicit(&pools[kind].count, memory_order_relaxed);
+    for (int kind = 0; kind < MG_KINDS; kind++)
+        sum += atomic_load_explicit(&pools[kind].count, memory_order_relaxed);
     return sum;
 }
 
@@ -130,7 +134,8 @@ bool mg__use_page_revoke(uint64_t owner) {
     bool taken = true;
     for (int kind = 0; kind < MG_KINDS; kind++) {
         const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_acquire);
-        for (unsigned i = 0; i < count; i++) taken = revoke_page(&pools[kind].pages[i], owner) && taken;
+        for (unsigned i = 0; i < count; i++)
+            taken = revoke_page(&pools[kind].pages[i], owner) && taken;
     }
     return taken;
 }

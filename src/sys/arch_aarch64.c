@@ -55,22 +55,23 @@ __asm__(".text\n"
 /* Keeps d8-d15, which belong to the caller, and clears the upper halves. */
 #define ZERO_UPPER(n) "mov v" #n ".d[1], xzr\n"
 
-__asm__(".text\n"
-        ".globl mg__arch_clear_registers\n"
-        ".hidden mg__arch_clear_registers\n"
-        ".type mg__arch_clear_registers, %function\n"
-        "mg__arch_clear_registers:\n"
-        ".cfi_startproc\n"
-        "hint #34\n" ZERO(0) ZERO(1) ZERO(2) ZERO(3) ZERO(4) ZERO(5) ZERO(6) ZERO(7) ZERO_UPPER(8) ZERO_UPPER(9)
-            ZERO_UPPER(10) ZERO_UPPER(11) ZERO_UPPER(12) ZERO_UPPER(13) ZERO_UPPER(14) ZERO_UPPER(15) ZERO(16)
-                ZERO(17) ZERO(18) ZERO(19) ZERO(20) ZERO(21) ZERO(22) ZERO(23) ZERO(24) ZERO(25) ZERO(26) ZERO(27)
-                    ZERO(28) ZERO(29) ZERO(30) ZERO(31)
-        "mov x0, xzr\n mov x1, xzr\n mov x2, xzr\n mov x3, xzr\n mov x4, xzr\n mov x5, xzr\n mov x6, xzr\n"
-        "mov x7, xzr\n mov x8, xzr\n mov x9, xzr\n mov x10, xzr\n mov x11, xzr\n mov x12, xzr\n mov x13, xzr\n"
-        "mov x14, xzr\n mov x15, xzr\n mov x16, xzr\n mov x17, xzr\n"
-        "ret\n"
-        ".cfi_endproc\n"
-        ".size mg__arch_clear_registers, .-mg__arch_clear_registers\n");
+__asm__(
+    ".text\n"
+    ".globl mg__arch_clear_registers\n"
+    ".hidden mg__arch_clear_registers\n"
+    ".type mg__arch_clear_registers, %function\n"
+    "mg__arch_clear_registers:\n"
+    ".cfi_startproc\n"
+    "hint #34\n" ZERO(0) ZERO(1) ZERO(2) ZERO(3) ZERO(4) ZERO(5) ZERO(6) ZERO(7) ZERO_UPPER(8) ZERO_UPPER(9) ZERO_UPPER(
+        10) ZERO_UPPER(11) ZERO_UPPER(12) ZERO_UPPER(13) ZERO_UPPER(14) ZERO_UPPER(15) ZERO(16) ZERO(17) ZERO(18)
+        ZERO(19) ZERO(20) ZERO(21) ZERO(22) ZERO(23) ZERO(24) ZERO(25) ZERO(26) ZERO(27) ZERO(28) ZERO(29) ZERO(30)
+            ZERO(31) "mov x0, xzr\n mov x1, xzr\n mov x2, xzr\n mov x3, xzr\n mov x4, xzr\n mov x5, xzr\n mov x6, xzr\n"
+                     "mov x7, xzr\n mov x8, xzr\n mov x9, xzr\n mov x10, xzr\n mov x11, xzr\n mov x12, xzr\n mov x13, "
+                     "xzr\n"
+                     "mov x14, xzr\n mov x15, xzr\n mov x16, xzr\n mov x17, xzr\n"
+                     "ret\n"
+                     ".cfi_endproc\n"
+                     ".size mg__arch_clear_registers, .-mg__arch_clear_registers\n");
 
 void mg__arch_init(void) {}
 

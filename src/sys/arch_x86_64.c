@@ -10,8 +10,8 @@
 #define AT_MINSIGSTKSZ 51
 #endif
 
-/* rdi = top, rsi = fn, rdx = arg. The frame pointer keeps the old stack; unwinders follow it. Works under shadow stacks: every
- * call and return is a pair. */
+/* rdi = top, rsi = fn, rdx = arg. The frame pointer keeps the old stack; unwinders follow it. Works under shadow
+ * stacks: every call and return is a pair. */
 __asm__(".text\n"
         ".globl mg__arch_call_on\n"
         ".hidden mg__arch_call_on\n"
@@ -34,8 +34,8 @@ __asm__(".text\n"
         ".cfi_endproc\n"
         ".size mg__arch_call_on, .-mg__arch_call_on\n");
 
-/* rdi = bytes. Stores downwards from the stack pointer: nothing of ours lies there, and a signal frame that comes between is done
- * with when we go on. */
+/* rdi = bytes. Stores downwards from the stack pointer: nothing of ours lies there, and a signal frame that comes
+ * between is done with when we go on. */
 __asm__(".text\n"
         ".globl mg__arch_wipe_below\n"
         ".hidden mg__arch_wipe_below\n"
@@ -52,25 +52,25 @@ __asm__(".text\n"
         ".cfi_endproc\n"
         ".size mg__arch_wipe_below, .-mg__arch_wipe_below\n");
 
-#define CLEAR_GENERAL                                                                                      \
-    "xor %eax, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n xor %esi, %esi\n xor %edi, %edi\n"                \
+#define CLEAR_GENERAL                                                                                                  \
+    "xor %eax, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n xor %esi, %esi\n xor %edi, %edi\n"                             \
     "xor %r8d, %r8d\n xor %r9d, %r9d\n xor %r10d, %r10d\n xor %r11d, %r11d\n ret\n"
 #define ZERO_SSE(n) "pxor %xmm" #n ", %xmm" #n "\n"
 #define ZERO_HIGH(n) "vpxorq %zmm" #n ", %zmm" #n ", %zmm" #n "\n"
 #define ZERO_MASK(n) "kxorw %k" #n ", %k" #n ", %k" #n "\n"
-#define FUNCTION(name, body)                                                                               \
-    __asm__(".text\n.globl " name "\n.hidden " name "\n.type " name ", @function\n" name                  \
+#define FUNCTION(name, body)                                                                                           \
+    __asm__(".text\n.globl " name "\n.hidden " name "\n.type " name ", @function\n" name                               \
             ":\n.cfi_startproc\nendbr64\n" body CLEAR_GENERAL ".cfi_endproc\n.size " name ", .-" name "\n")
 
 FUNCTION("mg__arch_clear_sse",
-         ZERO_SSE(0) ZERO_SSE(1) ZERO_SSE(2) ZERO_SSE(3) ZERO_SSE(4) ZERO_SSE(5) ZERO_SSE(6) ZERO_SSE(7)
-             ZERO_SSE(8) ZERO_SSE(9) ZERO_SSE(10) ZERO_SSE(11) ZERO_SSE(12) ZERO_SSE(13) ZERO_SSE(14) ZERO_SSE(15));
+         ZERO_SSE(0) ZERO_SSE(1) ZERO_SSE(2) ZERO_SSE(3) ZERO_SSE(4) ZERO_SSE(5) ZERO_SSE(6) ZERO_SSE(7) ZERO_SSE(8)
+             ZERO_SSE(9) ZERO_SSE(10) ZERO_SSE(11) ZERO_SSE(12) ZERO_SSE(13) ZERO_SSE(14) ZERO_SSE(15));
 FUNCTION("mg__arch_clear_avx", "vzeroall\n");
 FUNCTION("mg__arch_clear_avx512",
-         "vzeroall\n" ZERO_HIGH(16) ZERO_HIGH(17) ZERO_HIGH(18) ZERO_HIGH(19) ZERO_HIGH(20) ZERO_HIGH(21)
-             ZERO_HIGH(22) ZERO_HIGH(23) ZERO_HIGH(24) ZERO_HIGH(25) ZERO_HIGH(26) ZERO_HIGH(27) ZERO_HIGH(28)
-                 ZERO_HIGH(29) ZERO_HIGH(30) ZERO_HIGH(31) ZERO_MASK(0) ZERO_MASK(1) ZERO_MASK(2) ZERO_MASK(3)
-                     ZERO_MASK(4) ZERO_MASK(5) ZERO_MASK(6) ZERO_MASK(7) "vzeroupper\n");
+         "vzeroall\n" ZERO_HIGH(16) ZERO_HIGH(17) ZERO_HIGH(18) ZERO_HIGH(19) ZERO_HIGH(20) ZERO_HIGH(21) ZERO_HIGH(22)
+             ZERO_HIGH(23) ZERO_HIGH(24) ZERO_HIGH(25) ZERO_HIGH(26) ZERO_HIGH(27) ZERO_HIGH(28) ZERO_HIGH(29)
+                 ZERO_HIGH(30) ZERO_HIGH(31) ZERO_MASK(0) ZERO_MASK(1) ZERO_MASK(2) ZERO_MASK(3) ZERO_MASK(4)
+                     ZERO_MASK(5) ZERO_MASK(6) ZERO_MASK(7) "vzeroupper\n");
 
 void mg__arch_clear_sse(void);
 void mg__arch_clear_avx(void);

@@ -23,7 +23,8 @@ void *mg__sys_map_table(size_t bytes, int *error);
 int mg__sys_unmap(void *address, size_t bytes);
 int mg__sys_protect(void *address, size_t bytes, int access);
 
-/* memfd_secret: a source of pages out of the kernel's map. open: a descriptor for `bytes` bytes, or -1; ENOSYS: not to be had. */
+/* memfd_secret: a source of pages out of the kernel's map. open: a descriptor for `bytes` bytes, or -1; ENOSYS: not
+ * to be had. */
 int mg__sys_secret_open(size_t bytes, int *error);
 /* Whether an errno of mg__sys_secret_open means: not to be had at all. */
 bool mg__sys_is_absent(int error);
@@ -41,8 +42,9 @@ int mg__sys_secret_advise(void *address, size_t bytes);
 /* Keeps a table out of children: zero there. */
 int mg__sys_zero_on_fork(void *address, size_t bytes);
 
-/* Takes pages away from whoever uses them: makes them writable at a new address, while at the old one nobody has access any more.
- * `shared`: of secretmem; `locked`: by mg__sys_lock. Then mg__sys_blank must follow. NULL: not possible here (*error). */
+/* Takes pages away from whoever uses them: makes them writable at a new address, while at the old one nobody has
+ * access any more. `shared`: of secretmem; `locked`: by mg__sys_lock. Then mg__sys_blank must follow. NULL: not
+ * possible here (*error). */
 void *mg__sys_take_away(void *address, size_t bytes, bool shared, bool locked, int *error);
 /* Replaces a range by a bare reservation; what was there goes back to the kernel. */
 int mg__sys_blank(void *address, size_t bytes);
@@ -108,13 +110,14 @@ bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high);
 
 /* ---- fork ---- */
 
-/* Marks this process as the owner. Afterwards mg__sys_is_fork_child is false here and true in a child of fork or clone. */
+/* Marks this process as the owner. Afterwards mg__sys_is_fork_child is false here and true in a child of fork or
+ * clone. */
 int mg__sys_fork_mark(void);
 extern _Atomic uint32_t *_Atomic mg__sys_fork_word; /* 1 in the owner, 0 in a child; null before the mark */
 /* No fork by the C library between the two, in any thread. (A raw clone is not held.) */
 void mg__sys_hold_forks(void);
 void mg__sys_let_forks(void);
-bool mg__sys_fork_by_pid(void);             /* the slow way, where no page can be zeroed by a fork */
+bool mg__sys_fork_by_pid(void); /* the slow way, where no page can be zeroed by a fork */
 extern bool mg__sys_fork_word_trusted;
 
 static inline bool mg__sys_is_fork_child(void) {

@@ -46,9 +46,11 @@ static int real_thread_create(void *thread, void *(*run)(void *), void *arg) {
     return pthread_create(thread, NULL, run, arg);
 }
 
-#define REAL_TABLE                                                                                         \
-    {real_mmap, munmap, mprotect, real_mremap, madvise, mlock, real_memfd_secret, real_ftruncate, real_close,   \
-     real_getrandom, real_getrlimit, real_setrlimit, real_thread_create}
+#define REAL_TABLE                                                                                                     \
+    {                                                                                                                  \
+        real_mmap, munmap, mprotect, real_mremap, madvise, mlock, real_memfd_secret, real_ftruncate, real_close,       \
+            real_getrandom, real_getrlimit, real_setrlimit, real_thread_create                                         \
+    }
 
 #ifdef MEMGUARD_TESTING
 struct mg__sys_table mg__sys_table = REAL_TABLE;
@@ -110,7 +112,8 @@ int mg__sys_secret_open(size_t bytes, int *error) {
 bool mg__sys_is_absent(int error) { return error == ENOSYS; }
 
 static void touch(void *address, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += mg__sys_page()) ((volatile unsigned char *)address)[i] = 0;
+    for (size_t i = 0; i < bytes; i += mg__sys_page())
+        ((volatile unsigned char *)address)[i] = 0;
 }
 
 int mg__sys_secret_map(int descriptor, size_t offset, void *address, size_t bytes) {
@@ -162,9 +165,10 @@ int mg__sys_lock(void *address, size_t bytes) {
     return 0;
 }
 
-/* Where the old mapping keeps the charge for locked memory and the new one takes its own, Linux (seen on 6.18) forgets one of the two
- * after MREMAP_DONTUNMAP of a locked range: the process would pay for ever. So shared pages are mapped a second time (old size 0,
- * mremap(2)), and private ones are unlocked first, for the microseconds until they are wiped. */
+/* Where the old mapping keeps the charge for locked memory and the new one takes its own, Linux (seen on 6.18)
+ * forgets one of the two after MREMAP_DONTUNMAP of a locked range: the process would pay for ever. So shared pages
+ * are mapped a second time (old size 0, mremap(2)), and private ones are unlocked first, for the microseconds until
+ * they are wiped. */
 static void *move_pages(void *address, size_t bytes, bool shared, bool locked) {
     void *moved = MAP_FAILED;
     if (shared) moved = CALL.mremap(address, 0, bytes, MREMAP_MAYMOVE, NULL);
@@ -187,8 +191,7 @@ void *mg__sys_take_away(void *address, size_t bytes, bool shared, bool locked, i
 }
 
 int mg__sys_blank(void *address, size_t bytes) {
-    void *mapped =
-        CALL.mmap(address, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    void *mapped = CALL.mmap(address, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     return mapped == MAP_FAILED ? errno : 0;
 }
 
@@ -235,7 +238,8 @@ static uint64_t count_lines(const char *path) {
     const int descriptor = open_to_read(path);
     if (descriptor < 0) return 0;
     for (long got; (got = syscall(SYS_read, descriptor, block, sizeof block)) > 0;)
-        for (long i = 0; i < got; i++) lines += block[i] == '\n';
+        for (long i = 0; i < got; i++)
+            lines += block[i] == '\n';
     mg__sys_close(descriptor);
     return lines;
 }
@@ -361,7 +365,8 @@ void mg__sys_backoff(unsigned *step) {
         (void)sched_yield(); /* always succeeds on Linux */
     } else {
         const struct timespec nap = {0, now < 200 ? 50000 : 500000};
-        (void)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, NULL); /* cut short by a signal: the caller looks again */
+        (void)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap,
+                      NULL); /* cut short by a signal: the caller looks again */
     }
 }
 
@@ -418,7 +423,7 @@ _Static_assert(sizeof(sigset_t) <= sizeof(struct mg__sys_signals), "room for a s
 
 void mg__sys_signals_block(struct mg__sys_signals *saved) {
     sigset_t all, old;
-    (void)sigfillset(&all); /* cannot fail for a valid pointer */
+    (void)sigfillset(&all);                         /* cannot fail for a valid pointer */
     (void)pthread_sigmask(SIG_SETMASK, &all, &old); /* fails only for an unknown `how` */
     memcpy(saved->mask, &old, sizeof old);
 }
