@@ -376,7 +376,7 @@ static memguard_status set_frozen(memguard_secret secret, bool frozen) {
     if (status != MEMGUARD_OK) return status;
     const bool before = has_flag(entry, MG_ENTRY_FROZEN);
     set_flag(entry, MG_ENTRY_FROZEN, frozen);
-    if (atomic_load_explicit(&entry->rest, memory_order_relaxed) >= MEMGUARD_MAPPED) {
+    if (atomic_load_explicit(&entry->rest, memory_order_relaxed) != MEMGUARD_SEALED) {
         /* Opening and closing looks at the canaries and settles the access. */
         status = mg__open(vault, entry, MG_ACCESS_READ, &data);
         if (status == MEMGUARD_OK) status = mg__close(vault, entry, false);
