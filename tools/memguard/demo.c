@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "demo.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -89,15 +90,17 @@ static void print_limits(void) {
     ui_line("    there until the pages are used again (the kernel option init_on_free=1 wipes them)");
 }
 
+/* Each command as this one was called, so that it can be pasted. */
 static void print_next(const struct demo *demo) {
-    bool hidden = (demo->protections & MEMGUARD_PROTECT_HIDDEN) != 0;
+    const bool hidden = (demo->protections & MEMGUARD_PROTECT_HIDDEN) != 0;
+    const char *me = program_invocation_name;
     ui_heading("Try next");
-    if (hidden)
-        ui_line("  MEMGUARD_BACKEND=locked memguard demo   without memfd_secret: FOUND in memory while in use");
-    else
-        ui_line("  MEMGUARD_BACKEND=secretmem memguard demo   pages that the kernel hides, where it can");
-    ui_line("  (ulimit -l 64; memguard demo)           the same with 64 KiB of lockable memory");
-    ui_line("  memguard demo --key ~/.ssh/id_ed25519   with a key of your own (without passphrase)");
+    ui_line("  MEMGUARD_BACKEND=%s %s demo", hidden ? "locked" : "secretmem", me);
+    ui_line("      %s", hidden ? "without memfd_secret: FOUND in memory while in use" : "pages that the kernel hides, where it can");
+    ui_line("  (ulimit -l 64; %s demo)", me);
+    ui_line("      the same with 64 KiB of lockable memory%s", geteuid() == 0 ? " (as a plain user: root has no limit)" : "");
+    ui_line("  %s demo --key ~/.ssh/id_ed25519", me);
+    ui_line("      with a key of your own (without passphrase)");
 }
 
 static int print_outcome(const struct demo *demo, int64_t began_ms) {
