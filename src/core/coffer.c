@@ -533,10 +533,16 @@ static memguard_status rekey(struct mg__coffer *coffer) {
     return MEMGUARD_OK;
 }
 
-memguard_status mg__coffer_rekey(struct mg__coffer *coffer) {
-    mg__mutex_lock(&coffer->mutex);
+/* Failures are counted; the old shares stay. The mutex is held. */
+static memguard_status rekey_counted(struct mg__coffer *coffer) {
     const memguard_status status = rekey(coffer);
     if (status != MEMGUARD_OK) coffer->rekey_failures++;
+    return status;
+}
+
+memguard_status mg__coffer_rekey(struct mg__coffer *coffer) {
+    mg__mutex_lock(&coffer->mutex);
+    const memguard_status status = rekey_counted(coffer);
     mg__mutex_unlock(&coffer->mutex);
     return status;
 }
@@ -556,7 +562,8 @@ static uint64_t tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_rekey)
     const uint64_t due = tend_lease(coffer, now_ns);
     if (!may_rekey || atomic_load(&coffer->state) != MG_COFFER_SPLIT) return due;
     if (now_ns >= coffer->next_rekey_ns) {
-        if (rekey(coffer) != MEMGUARD_OK) coffer->rekey_failures++;
+        const memguard_status status = rekey_counted(coffer);
+        (void)status; /* the report tells; it is tried again next time */
         coffer->next_rekey_ns = now_ns + coffer->policy.rekey_ns;
     }
     return due < coffer->next_rekey_ns ? due : coffer->next_rekey_ns;

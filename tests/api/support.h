@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bytes.h"
 #include "check.h"
 
 enum { KEK_BYTES = 32, RESTS = 4 };
@@ -21,26 +22,6 @@ static const uint8_t right_kek[KEK_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8};
 static const uint8_t wrong_kek[KEK_BYTES] = {1, 2, 3, 4, 5, 6, 7, 9};
 
 /* ---- bytes -------------------------------------------------------------------------------------------- */
-
-/* A byte of the pattern `seed`; never zero, so that wiped and forgotten bytes are seen. */
-static inline unsigned char pattern_byte(uint32_t seed, size_t at) {
-    uint32_t x = (seed + 1) * 2654435761U + (uint32_t)at * 2246822519U;
-    x ^= x >> 15;
-    return (unsigned char)((x & 0xff) == 0 ? 0xa5 : x & 0xff);
-}
-
-static inline void fill(void *to, size_t bytes, uint32_t seed) {
-    unsigned char *at = to;
-    for (size_t i = 0; i < bytes; i++) at[i] = pattern_byte(seed, i);
-}
-
-static inline int is_pattern(const void *p, size_t bytes, uint32_t seed) {
-    const unsigned char *at = p;
-    for (size_t i = 0; i < bytes; i++) {
-        if (at[i] != pattern_byte(seed, i)) return 0;
-    }
-    return 1;
-}
 
 static inline int is_zero(const void *p, size_t bytes) {
     const unsigned char *at = p;
@@ -53,18 +34,6 @@ static inline int is_zero(const void *p, size_t bytes) {
 static inline size_t page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 /* ---- probes: what the kernel would say; raw calls, so that no sanitizer looks at the address ----------- */
-
-/* 1: p can be read, 0: it cannot (EFAULT), -1: no pipe. */
-static inline int can_read(const void *p) {
-    int ends[2];
-    if (pipe(ends) != 0) return -1;
-    long wrote = syscall(SYS_write, ends[1], p, (size_t)1);
-    int error = errno;
-    close(ends[0]);
-    close(ends[1]);
-    if (wrote == 1) return 1;
-    return error == EFAULT ? 0 : -1;
-}
 
 /* 1: p can be written (it keeps its value), 0: it cannot, -1: no pipe. */
 static inline int can_write(void *p) {
