@@ -89,7 +89,14 @@ extern "C" {
     X(ERR_LIMIT, 16, "a table of the library is full")                                                     \
     X(ERR_UNSUPPORTED, 17, "this system does not offer what is required")                                  \
     X(ERR_RANDOM, 18, "the system has no randomness to give")                                              \
-    X(ERR_SYSTEM, 19, "a system call failed in an unexpected way")
+    X(ERR_SYSTEM, 19, "a system call failed in an unexpected way")                                         \
+    X(ERR_SHORT, 20, "the input ended before enough bytes came")                                           \
+    X(ERR_INTERRUPTED, 21, "the person at the terminal, or a signal, broke it off")                        \
+    X(ERR_END, 22, "the end, authenticated")                                                               \
+    X(ERR_EMPTY, 23, "nothing is there to be read now")                                                    \
+    X(ERR_IO, 24, "a descriptor could not be read or written")                                             \
+    X(ERR_FORMAT, 25, "the text is not in the format expected")                                            \
+    X(ERR_TIMEOUT, 26, "not done in the time allowed")
 
 /* 0 is success; every other value is an error. */
 typedef int32_t memguard_status;
