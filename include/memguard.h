@@ -231,16 +231,22 @@ typedef struct memguard_options {
 } memguard_options;
 #define MEMGUARD_OPTIONS_INIT {sizeof(memguard_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL}
 
-/* Limits of one secret; 0 means none. Times run on the boot-time clock (they count suspend). When one is reached the
- * secret is wiped: at once where the housekeeper runs, at the latest at the next call. A borrow in progress ends first.
- * Later calls answer ERR_EXPIRED. */
+/* Limits of one secret; 0 means none. Times run on the boot-time clock (they count suspend), also while the vault is
+ * locked. First a secret that rests open is sealed (seal_ms); when a limit is reached it is wiped, and later calls answer
+ * ERR_EXPIRED: at once where the housekeeper runs, within 50 ms, else at the next call or tick. A borrow in progress ends
+ * first. One that outlives the ttl by more than grace_ms is revoked, as a purge would do: its holder faults at the
+ * next touch, the release answers ERR_REVOKED, and later calls ERR_STALE. (Not so a COMPACT secret: its page is shared
+ * with others, and its borrows are waited for. `use` of it works on a page apart, but is waited for as well.) */
 typedef struct memguard_limits {
-    size_t size;      /* sizeof(memguard_limits) */
-    uint64_t ttl_ms;  /* from now */
-    uint64_t idle_ms; /* from the end of the last borrow */
-    uint64_t uses;    /* borrows (use, acquire) still allowed */
+    size_t size;       /* sizeof(memguard_limits) */
+    uint64_t ttl_ms;   /* from now */
+    uint64_t idle_ms;  /* from the end of the last borrow */
+    uint64_t uses;     /* borrows (use, acquire) still allowed */
+    uint64_t seal_ms;  /* from the end of the last borrow: then a CLOSED, MAPPED or COMPACT secret changes its rest to
+                          SEALED, for good */
+    uint64_t grace_ms; /* how long a borrow may outlive the ttl; 0: 10,000; UINT64_MAX: for ever */
 } memguard_limits;
-#define MEMGUARD_LIMITS_INIT {sizeof(memguard_limits), 0, 0, 0}
+#define MEMGUARD_LIMITS_INIT {sizeof(memguard_limits), 0, 0, 0, 0, 0}
 
 typedef struct memguard_info {
     size_t size;           /* sizeof(memguard_info) */
@@ -283,6 +289,7 @@ typedef struct memguard_report {
     uint64_t page_runs;            /* longer guarded areas made (cached ones included); process */
     uint64_t page_run_bytes;
     uint64_t compact_pages;        /* vault */
+    uint64_t unrevoked;            /* borrows that outlived a ttl and its grace, whose pages the system refused to take away */
 } memguard_report;
 
 /* ---- vault -------------------------------------------------------------------------------------------- */
@@ -335,6 +342,12 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_lock(memguard_vaul
 /* Brings the key back, in fresh shares and under a fresh nonce prefix. `kek` [secret]. Errors: AUTH (wrong kek;
  * still locked), STATE when not locked, BUSY while a purge is at work, LOCK_LIMIT, RANDOM. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_unlock(memguard_vault *vault, const uint8_t kek[32]);
+
+/* Changes the key under which a locked vault can be unlocked, from `kek` to `new_kek` [secret] (32 bytes each; they may
+ * be the same memory). The vault stays locked. Errors: AUTH (wrong kek; nothing changed), STATE when not locked, BUSY
+ * while a purge is at work, LOCK_LIMIT, RANDOM. */
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_rewrap(memguard_vault *vault, const uint8_t kek[32],
+                                                                     const uint8_t new_kek[32]);
 
 /* ---- making secrets ----------------------------------------------------------------------------------- */
 /* Common: size 1 to MEMGUARD_SIZE_MAX, else ERR_SIZE. `flags`: a rest, and FROZEN, WRITABLE, KEEP. *secret is null

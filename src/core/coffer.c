@@ -581,9 +581,21 @@ uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_re
 struct wrap_work {
     struct mg__coffer *coffer;
     const unsigned char *kek;
-    const unsigned char *fresh; /* unwrap: x' */
+    const unsigned char *new_kek; /* rewrap */
+    unsigned char *rewrapped;     /* rewrap: begins with the new nonce */
+    const unsigned char *fresh;   /* unwrap: x' */
     bool done;
 };
+
+static memguard_status wrong_kek(void) {
+    return mg__fail(MEMGUARD_ERR_AUTH, 0, "this is not the key under which the vault was locked");
+}
+
+static memguard_status draw_nonce(unsigned char wrapped[MG_WRAP_BYTES]) {
+    const int error = mg__sys_random(wrapped, 24);
+    return error == 0 ? MEMGUARD_OK
+                      : mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness for a nonce (errno %d)", error);
+}
 
 static void body_wrap(void *arg) {
     struct wrap_work *work = arg;
@@ -593,10 +605,9 @@ static void body_wrap(void *arg) {
 }
 
 static memguard_status wrap(struct mg__coffer *coffer, const unsigned char *kek) {
-    struct wrap_work work = {coffer, kek, NULL, false};
-    const int error = mg__sys_random(coffer->wrapped, 24);
-    if (error != 0) return mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness for a nonce (errno %d)", error);
-    const memguard_status status = on_bench(coffer, body_wrap, &work, MG_BENCH_DEEP);
+    struct wrap_work work = {.coffer = coffer, .kek = kek};
+    memguard_status status = draw_nonce(coffer->wrapped);
+    if (status == MEMGUARD_OK) status = on_bench(coffer, body_wrap, &work, MG_BENCH_DEEP);
     if (status != MEMGUARD_OK) return status;
     if (!work.done) return no_key(coffer);
     drop_shares(coffer, MG_COFFER_WRAPPED);
@@ -624,10 +635,10 @@ static memguard_status unwrap(struct mg__coffer *coffer, const unsigned char *ke
     struct mg__region *fresh = NULL;
     memguard_status status = make_prekey(coffer, coffer->policy.prekey_bytes, &fresh);
     if (status != MEMGUARD_OK) return status;
-    struct wrap_work work = {coffer, kek, mg__region_data(fresh, coffer->policy.prekey_bytes), false};
+    struct wrap_work work = {
+        .coffer = coffer, .kek = kek, .fresh = mg__region_data(fresh, coffer->policy.prekey_bytes)};
     status = on_bench(coffer, body_unwrap, &work, MG_BENCH_DEEP);
-    if (status == MEMGUARD_OK && !work.done)
-        status = mg__fail(MEMGUARD_ERR_AUTH, 0, "this is not the key under which the vault was locked");
+    if (status == MEMGUARD_OK && !work.done) status = wrong_kek();
     if (status == MEMGUARD_OK) status = mg__prefix_redraw();
     if (status != MEMGUARD_OK) {
         mg__wipe(coffer->page->y[0], MG_KEY_BYTES);
@@ -645,6 +656,30 @@ static memguard_status unwrap(struct mg__coffer *coffer, const unsigned char *ke
 memguard_status mg__coffer_unwrap(struct mg__coffer *coffer, const unsigned char *kek) {
     mg__mutex_lock(&coffer->mutex);
     const memguard_status status = unwrap(coffer, kek);
+    mg__mutex_unlock(&coffer->mutex);
+    return status;
+}
+
+static void body_rewrap(void *arg) {
+    struct wrap_work *work = arg;
+    unsigned char key[MG_KEY_BYTES];
+    work->done = mg__crypto_unwrap(key, work->coffer->wrapped, work->kek);
+    if (work->done) mg__crypto_wrap(work->rewrapped, key, work->new_kek);
+}
+
+static memguard_status rewrap(struct mg__coffer *coffer, const unsigned char *kek, const unsigned char *new_kek) {
+    unsigned char rewrapped[MG_WRAP_BYTES];
+    struct wrap_work work = {.coffer = coffer, .kek = kek, .new_kek = new_kek, .rewrapped = rewrapped};
+    memguard_status status = draw_nonce(rewrapped);
+    if (status == MEMGUARD_OK) status = on_bench(coffer, body_rewrap, &work, MG_BENCH_DEEP);
+    if (status == MEMGUARD_OK && !work.done) status = wrong_kek();
+    if (status == MEMGUARD_OK) memcpy(coffer->wrapped, rewrapped, sizeof rewrapped);
+    return status;
+}
+
+memguard_status mg__coffer_rewrap(struct mg__coffer *coffer, const unsigned char *kek, const unsigned char *new_kek) {
+    mg__mutex_lock(&coffer->mutex);
+    const memguard_status status = rewrap(coffer, kek, new_kek);
     mg__mutex_unlock(&coffer->mutex);
     return status;
 }

@@ -52,6 +52,8 @@ void mg__coffer_forget(struct mg__coffer *coffer);
 void mg__coffer_close(struct mg__coffer *coffer);
 MG_MUST_USE memguard_status mg__coffer_wrap(struct mg__coffer *coffer, const unsigned char *kek);
 MG_MUST_USE memguard_status mg__coffer_unwrap(struct mg__coffer *coffer, const unsigned char *kek);
+MG_MUST_USE memguard_status mg__coffer_rewrap(struct mg__coffer *coffer, const unsigned char *kek,
+                                              const unsigned char *new_kek);
 
 /* Ends the lease if it is over; re-keys if due and wanted. Gives the time of the next duty, UINT64_MAX for none. */
 uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_rekey);

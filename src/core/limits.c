@@ -1,6 +1,6 @@
 /* core/limits: time to live, idle time and number of uses of single secrets, on the boot-time clock. Records are
  * recycled, never freed, because a description may look at one that has just been dropped. Must not know: how
- * secrets are wiped (mg__secret_expire does it). */
+ * secrets are wiped, sealed, or taken away (mg__secret_expire, mg__secret_change_rest, mg__purge_overdue do it). */
 #include "core/vault.h"
 
 #include <stdlib.h>
@@ -9,12 +9,15 @@ struct mg__limits {
     _Atomic uint64_t expires_ms;    /* boot-time clock; 0: never */
     _Atomic uint64_t idle_ms;       /* allowed idle time; 0: any */
     _Atomic uint64_t idle_until_ms; /* boot-time clock */
+    _Atomic uint64_t seal_ms;       /* allowed idle time of a rest that lies open; 0: any */
+    _Atomic uint64_t seal_at_ms;    /* boot-time clock; 0: not waited for */
+    _Atomic uint64_t overdue_ms;    /* boot-time clock: a borrow lasts no longer */
     _Atomic uint64_t uses;          /* left */
     _Atomic bool uses_are_counted;
     struct mg__limits *next_free;
 };
 
-enum { LEAST_SWEEP_MS = 50 };
+enum { LEAST_SWEEP_MS = 50, DEFAULT_GRACE_MS = 10000 };
 
 static struct mg__mutex mutex;
 static struct mg__limits *free_records; /* under the mutex */
@@ -38,8 +41,14 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-static uint64_t due_of(const struct mg__limits *limits) {
+/* When it ends. */
+static uint64_t end_of(const struct mg__limits *limits) {
     return earlier(atomic_load(&limits->expires_ms), atomic_load(&limits->idle_until_ms));
+}
+
+/* When to look at it next. */
+static uint64_t due_of(const struct mg__limits *limits) {
+    return earlier(end_of(limits), atomic_load(&limits->seal_at_ms));
 }
 
 /* The housekeeper looks at `due_ms` at the latest. */
@@ -62,9 +71,26 @@ void mg__limits_drop(struct mg__entry *entry) {
     mg__mutex_unlock(&mutex);
 }
 
-memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry, uint64_t ttl_ms, uint64_t idle_ms,
-                               uint64_t uses) {
-    if (ttl_ms == 0 && idle_ms == 0 && uses == 0) {
+static uint64_t overdue_time(uint64_t now_ms, const memguard_limits *wanted) {
+    uint64_t lasts = 0;
+    const uint64_t grace = wanted->grace_ms == 0 ? DEFAULT_GRACE_MS : wanted->grace_ms;
+    if (wanted->ttl_ms == 0 || __builtin_add_overflow(wanted->ttl_ms, grace, &lasts)) return UINT64_MAX;
+    return at_time(now_ms, lasts);
+}
+
+static void fill(struct mg__limits *limits, uint64_t now_ms, const memguard_limits *wanted) {
+    atomic_store(&limits->expires_ms, at_time(now_ms, wanted->ttl_ms));
+    atomic_store(&limits->overdue_ms, overdue_time(now_ms, wanted));
+    atomic_store(&limits->idle_ms, wanted->idle_ms);
+    atomic_store(&limits->idle_until_ms, at_time(now_ms, wanted->idle_ms));
+    atomic_store(&limits->seal_ms, wanted->seal_ms);
+    atomic_store(&limits->seal_at_ms, at_time(now_ms, wanted->seal_ms));
+    atomic_store(&limits->uses, wanted->uses);
+    atomic_store(&limits->uses_are_counted, wanted->uses != 0);
+}
+
+memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry, const memguard_limits *wanted) {
+    if ((wanted->ttl_ms | wanted->idle_ms | wanted->uses | wanted->seal_ms) == 0) {
         mg__limits_drop(entry);
         return MEMGUARD_OK;
     }
@@ -72,11 +98,7 @@ memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry,
     if (limits == NULL) limits = take_record();
     if (limits == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
     const uint64_t now = mg__sys_boottime_ms();
-    atomic_store(&limits->expires_ms, at_time(now, ttl_ms));
-    atomic_store(&limits->idle_ms, idle_ms);
-    atomic_store(&limits->idle_until_ms, at_time(now, idle_ms));
-    atomic_store(&limits->uses, uses);
-    atomic_store(&limits->uses_are_counted, uses != 0);
+    fill(limits, now, wanted);
     atomic_store_explicit(&entry->limits, limits, memory_order_release);
     ask_for_sweep(vault, now, due_of(limits));
     return MEMGUARD_OK;
@@ -120,12 +142,28 @@ bool mg__limits_end_slow(struct mg__entry *entry) {
     const uint64_t now = mg__sys_boottime_ms(), idle = atomic_load(&limits->idle_ms);
     if (is_past(atomic_load(&limits->expires_ms), now) || uses_are_up(limits)) return true;
     if (idle != 0) atomic_store(&limits->idle_until_ms, at_time(now, idle));
+    /* Sealed already: nothing is waited for. */
+    if (atomic_load(&limits->seal_at_ms) != 0)
+        atomic_store(&limits->seal_at_ms, at_time(now, atomic_load(&limits->seal_ms)));
     return false;
+}
+
+void mg__limits_rest_changed(struct mg__vault *vault, struct mg__entry *entry) {
+    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    if (limits == NULL) return;
+    const uint64_t now = mg__sys_boottime_ms();
+    atomic_store(&limits->seal_at_ms, at_time(now, atomic_load(&limits->seal_ms)));
+    ask_for_sweep(vault, now, due_of(limits));
 }
 
 static bool has_reached_a_limit(const struct mg__entry *entry, uint64_t now_ms) {
     const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
-    return limits != NULL && (is_past(due_of(limits), now_ms) || uses_are_up(limits));
+    return limits != NULL && (is_past(end_of(limits), now_ms) || uses_are_up(limits));
+}
+
+bool mg__limits_are_overdue(const struct mg__entry *entry) {
+    const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    return limits != NULL && mg__sys_boottime_ms() >= atomic_load(&limits->overdue_ms);
 }
 
 bool mg__limits_are_over(const struct mg__entry *entry) { return has_reached_a_limit(entry, mg__sys_boottime_ms()); }
@@ -147,22 +185,51 @@ void mg__limits_expire(uint64_t id) {
 void mg__limits_describe(const struct mg__entry *entry, memguard_info *info) {
     const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
     if (limits == NULL) return;
-    const uint64_t now = mg__sys_boottime_ms(), due = due_of(limits);
+    const uint64_t now = mg__sys_boottime_ms(), due = end_of(limits);
     info->uses_left = atomic_load(&limits->uses_are_counted) ? atomic_load(&limits->uses) : 0;
     if (due != 0) info->expires_ms = due > now ? due - now : 1;
 }
 
-/* One entry: wiped if over; gives when to look again, 0 for never. */
+/* Wiped, or, when a borrow has outlived the grace, taken away. Gives when to look again. */
+static uint64_t end_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t word, uint64_t now_ms) {
+    if (mg__entry_seize_idle(entry, word, MG_WORD_T)) {
+        expire_owned(entry, now_ms);
+        return 0;
+    }
+    if (mg__limits_are_overdue(entry)) mg__purge_overdue(vault, entry);
+    return now_ms + LEAST_SWEEP_MS;
+}
+
+/* What lies open is sealed. Exclusive owner. A failure (no memory, a vault that is being locked) is tried again. */
+static void seal_owned(struct mg__vault *vault, struct mg__entry *entry, struct mg__limits *limits) {
+    memguard_status status = mg__gate_check(vault);
+    if (status == MEMGUARD_OK) status = mg__secret_change_rest(vault, entry, MEMGUARD_SEALED);
+    if (status == MEMGUARD_OK) atomic_store(&limits->seal_at_ms, 0);
+    mg__secret_after(entry, mg__entry_unseize(entry));
+}
+
+static uint64_t seal_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t word, uint64_t now_ms) {
+    if (!mg__entry_seize_idle(entry, word, MG_WORD_T)) return now_ms + LEAST_SWEEP_MS;
+    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    if (limits == NULL || !is_past(atomic_load(&limits->seal_at_ms), now_ms)) {
+        mg__secret_after(entry, mg__entry_unseize(entry));
+        return now_ms + LEAST_SWEEP_MS;
+    }
+    const uint64_t end = end_of(limits);
+    seal_owned(vault, entry, limits);
+    return earlier(end, atomic_load(&limits->seal_at_ms) == 0 ? 0 : now_ms + LEAST_SWEEP_MS);
+}
+
+/* One entry: wiped if over, sealed if it is time; gives when to look again, 0 for never. */
 static uint64_t sweep_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t now_ms) {
     if (atomic_load(&entry->vault) != vault->index + 1) return 0;
     const uint64_t word = atomic_load(&entry->word);
     const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
     if (limits == NULL || (word & (MG_WORD_L | MG_WORD_D)) != MG_WORD_L) return 0;
     if ((atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0) return 0;
-    if (!has_reached_a_limit(entry, now_ms)) return due_of(limits);
-    if (!mg__entry_seize_idle(entry, word, MG_WORD_T)) return now_ms + LEAST_SWEEP_MS;
-    expire_owned(entry, now_ms);
-    return 0;
+    if (has_reached_a_limit(entry, now_ms)) return end_entry(vault, entry, word, now_ms);
+    if (is_past(atomic_load(&limits->seal_at_ms), now_ms)) return seal_entry(vault, entry, word, now_ms);
+    return due_of(limits);
 }
 
 uint64_t mg__limits_sweep(struct mg__vault *vault, uint64_t now_ms) {

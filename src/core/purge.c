@@ -60,24 +60,45 @@ struct revocation {
     bool compact, refused;
 };
 
+static bool in_compact_slot(const struct mg__entry *entry) {
+    return atomic_load(&entry->rest) == MEMGUARD_COMPACT && (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) == 0;
+}
+
+/* Revokes an entry whose pins are all in the host's hands; false: it is not so (any more). */
+static bool revoke_held(struct mg__entry *entry, uint64_t word, struct revocation *sum) {
+    const uint32_t pins = mg__word_pins(word);
+    if (pins == 0 || pins != mg__word_held(word) ||
+        !atomic_compare_exchange_strong(&entry->word, &word, (word | MG_WORD_D | MG_WORD_R) + MG_WORD_PIN_ONE))
+        return false;
+    sum->revoked += pins;
+    if (in_compact_slot(entry)) sum->compact = true;
+    if (!take_memory_away(entry)) sum->refused = true;
+    mg__secret_after(entry, mg__entry_unpin(entry, false));
+    return true;
+}
+
 /* One entry that outlived the wait: ends, or is revoked. Waits for the library's own work on it. */
 static void revoke_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t word, struct revocation *sum) {
     unsigned step = 0;
     for (;;) {
-        const uint32_t pins = mg__word_pins(word);
-        if ((word & MG_WORD_R) != 0 || (pins == 0 && !mark_or_end(vault, entry, word))) return;
-        if (pins != 0 && pins == mg__word_held(word) &&
-            atomic_compare_exchange_strong(&entry->word, &word, (word | MG_WORD_D | MG_WORD_R) + MG_WORD_PIN_ONE)) {
-            sum->revoked += pins;
-            if (atomic_load(&entry->rest) == MEMGUARD_COMPACT && (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) == 0)
-                sum->compact = true;
-            if (!take_memory_away(entry)) sum->refused = true;
-            mg__secret_after(entry, mg__entry_unpin(entry, false));
-            return;
-        }
+        if ((word & MG_WORD_R) != 0 || (mg__word_pins(word) == 0 && !mark_or_end(vault, entry, word))) return;
+        if (revoke_held(entry, word, sum)) return;
         mg__sys_backoff(&step);
         if (!belongs(entry, vault, &word)) return;
     }
+}
+
+void mg__purge_overdue(struct mg__vault *vault, struct mg__entry *entry) {
+    struct revocation sum = {0, false, false};
+    uint64_t word = 0;
+    unsigned step = 0;
+    if (in_compact_slot(entry)) return;
+    /* The limits are looked at between the word and its exchange: those of this very life of the entry. */
+    while (belongs(entry, vault, &word) && (word & (MG_WORD_D | MG_WORD_R)) == 0 && mg__word_pins(word) != 0 &&
+           mg__limits_are_overdue(entry) && !revoke_held(entry, word, &sum))
+        mg__sys_backoff(&step);
+    atomic_fetch_add(&vault->revoked, sum.revoked);
+    if (sum.refused) atomic_fetch_add(&vault->unrevoked_borrows, sum.revoked);
 }
 
 static uint64_t revoke_rest(struct mg__vault *vault) {

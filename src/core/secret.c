@@ -210,7 +210,7 @@ static memguard_status finish_making(struct mg__vault *vault, struct mg__entry *
                                      memguard_secret *secret) {
     const uint64_t id = mg__entry_id(entry);
     memguard_status status = MEMGUARD_OK;
-    if (vault->idle_ms != 0) status = mg__limits_set(vault, entry, 0, vault->idle_ms, 0);
+    if (vault->idle_ms != 0) status = mg__limits_set(vault, entry, &(memguard_limits){.idle_ms = vault->idle_ms});
     if (status == MEMGUARD_OK && (flags & MEMGUARD_KEEP) == 0) status = mg__scope_note(vault, id);
     if (status != MEMGUARD_OK) {
         mg__secret_end(entry);
@@ -330,17 +330,20 @@ static memguard_status seize_melted(memguard_secret secret, struct mg__vault **v
     return mg__fail_plain(MEMGUARD_ERR_FROZEN);
 }
 
-memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest) {
-    if (has_flag(entry, MG_ENTRY_EXPIRED)) return MEMGUARD_OK;
-    if (atomic_load_explicit(&entry->rest, memory_order_relaxed) == rest) return MEMGUARD_OK;
-    return convert(vault, entry, rest, atomic_load_explicit(&entry->bytes, memory_order_relaxed));
-}
-
 static void set_flag(struct mg__entry *entry, unsigned flag, bool set) {
     if (set)
         atomic_fetch_or_explicit(&entry->flags, (uint8_t)flag, memory_order_relaxed);
     else
         atomic_fetch_and_explicit(&entry->flags, (uint8_t)~flag, memory_order_relaxed);
+}
+
+memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest) {
+    if (has_flag(entry, MG_ENTRY_EXPIRED)) return MEMGUARD_OK;
+    if (atomic_load_explicit(&entry->rest, memory_order_relaxed) == rest) return MEMGUARD_OK;
+    const size_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    const memguard_status status = convert(vault, entry, rest, bytes);
+    if (status == MEMGUARD_OK && rest != MEMGUARD_MAPPED) set_flag(entry, MG_ENTRY_WRITABLE, false);
+    return status;
 }
 
 /* Whether a MAPPED secret stays writable; settles the access. */
@@ -363,6 +366,7 @@ memguard_status memguard_secret_rest(memguard_secret secret, uint32_t rest) {
     if (status != MEMGUARD_OK) return status;
     status = mg__secret_change_rest(vault, entry, rest & MEMGUARD_REST_MASK);
     if (status == MEMGUARD_OK) status = change_writable(entry, (rest & MEMGUARD_WRITABLE) != 0);
+    mg__limits_rest_changed(vault, entry);
     mg__secret_after(entry, mg__entry_unseize(entry));
     return status;
 }
@@ -539,7 +543,7 @@ memguard_status memguard_secret_limit(memguard_secret secret, const memguard_lim
     memcpy(&limits, given, mg__min_size(given->size, sizeof limits));
     memguard_status status = mg__secret_seize(secret, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
-    status = mg__limits_set(vault, entry, limits.ttl_ms, limits.idle_ms, limits.uses);
+    status = mg__limits_set(vault, entry, &limits);
     mg__secret_after(entry, mg__entry_unseize(entry));
     return status;
 }

@@ -245,6 +245,7 @@ static void reset_figures(struct mg__vault *vault) {
     atomic_store(&vault->purge, MG_PURGE_NONE);
     atomic_store(&vault->purges, 0);
     atomic_store(&vault->revoked, 0);
+    atomic_store(&vault->unrevoked_borrows, 0);
     atomic_store(&vault->auth_failures, 0);
     vault->made_ns = mg__sys_now_ns();
 }
@@ -428,20 +429,36 @@ memguard_status memguard_vault_lock(memguard_vault *token, const uint8_t kek[32]
     return status;
 }
 
+/* The control mutex of a locked vault; any other status: not taken. */
+static memguard_status enter_locked(memguard_vault *token, struct mg__vault **vault) {
+    const memguard_status status = mg__vault_enter(token, vault);
+    if (status != MEMGUARD_OK) return status;
+    const uint32_t gate = atomic_load(&(*vault)->gate);
+    if (gate == MG_GATE_LOCKED) return MEMGUARD_OK;
+    mg__vault_leave(*vault);
+    if (gate == MG_GATE_PURGING) return mg__fail(MEMGUARD_ERR_BUSY, 0, "the vault is being purged");
+    return mg__fail(MEMGUARD_ERR_STATE, 0, "the vault is not locked");
+}
+
 memguard_status memguard_vault_unlock(memguard_vault *token, const uint8_t kek[32]) {
     struct mg__vault *vault = NULL;
     MG_REFUSE_FORKED();
     if (token == NULL || kek == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    memguard_status status = mg__vault_enter(token, &vault);
+    memguard_status status = enter_locked(token, &vault);
     if (status != MEMGUARD_OK) return status;
-    if (atomic_load(&vault->gate) == MG_GATE_PURGING) {
-        status = mg__fail(MEMGUARD_ERR_BUSY, 0, "the vault is being purged");
-    } else if (atomic_load(&vault->gate) != MG_GATE_LOCKED) {
-        status = mg__fail(MEMGUARD_ERR_STATE, 0, "the vault is not locked");
-    } else {
-        status = mg__coffer_unwrap(&vault->coffer, kek);
-        if (status == MEMGUARD_OK) atomic_store(&vault->gate, MG_GATE_OPEN);
-    }
+    status = mg__coffer_unwrap(&vault->coffer, kek);
+    if (status == MEMGUARD_OK) atomic_store(&vault->gate, MG_GATE_OPEN);
+    mg__vault_leave(vault);
+    return status;
+}
+
+memguard_status memguard_vault_rewrap(memguard_vault *token, const uint8_t kek[32], const uint8_t new_kek[32]) {
+    struct mg__vault *vault = NULL;
+    MG_REFUSE_FORKED();
+    if (token == NULL || kek == NULL || new_kek == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    memguard_status status = enter_locked(token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    status = mg__coffer_rewrap(&vault->coffer, kek, new_kek);
     mg__vault_leave(vault);
     return status;
 }
@@ -549,6 +566,7 @@ memguard_status memguard_vault_report(memguard_vault *token, memguard_report *gi
     report.locked = atomic_load(&vault->gate) == MG_GATE_LOCKED;
     report.purges = atomic_load(&vault->purges);
     report.revoked = atomic_load(&vault->revoked);
+    report.unrevoked = atomic_load(&vault->unrevoked_borrows);
     report.auth_failures = atomic_load(&vault->auth_failures);
     report.compact_pages = mg__compact_pages(vault->arena);
     describe_coffer(vault, &report);

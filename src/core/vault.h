@@ -40,7 +40,7 @@ struct mg__vault {
     memguard_status purge_result;    /* of the last one; under `control` */
     _Atomic bool unrevoked;          /* the purge at work could not take a page away */
     uint64_t made_ns;
-    _Atomic uint64_t purges, revoked, auth_failures;
+    _Atomic uint64_t purges, revoked, unrevoked_borrows, auth_failures;
 };
 
 enum { MG_VAULTS = 4096, MG_VIEW_SEGMENTS = 15, MG_VIEW_FIRST = 64, MG_VIEW_SERIAL_BITS = 24 };
@@ -150,9 +150,11 @@ _Noreturn void mg__corrupted(struct mg__vault *vault, size_t bytes);
 
 /* ---- limits (limits.c) ---- */
 
-/* Sets the limits of a secret (0: none); the caller owns the entry exclusively or holds a pin. */
-MG_MUST_USE memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry, uint64_t ttl_ms,
-                                           uint64_t idle_ms, uint64_t uses);
+/* Sets the limits of a secret; the caller owns the entry exclusively or holds a pin. */
+MG_MUST_USE memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry,
+                                           const memguard_limits *limits);
+/* The rest was changed: counts the time until it is to be sealed from now. */
+void mg__limits_rest_changed(struct mg__vault *vault, struct mg__entry *entry);
 void mg__limits_drop(struct mg__entry *entry);
 /* At the begin of a borrow: EXPIRED, or (borrow) one use taken. */
 MG_MUST_USE memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow);
@@ -172,6 +174,8 @@ static inline MG_MUST_USE bool mg__limits_end(struct mg__entry *entry) {
 void mg__limits_expire(uint64_t id);
 /* Whether a limit is reached that has not been enforced yet. */
 MG_MUST_USE bool mg__limits_are_over(const struct mg__entry *entry);
+/* Whether its borrows have outlived the grace. */
+MG_MUST_USE bool mg__limits_are_overdue(const struct mg__entry *entry);
 void mg__limits_describe(const struct mg__entry *entry, memguard_info *info);
 /* Wipes what has expired in the vault; gives when to look again, on the boot-time clock. */
 uint64_t mg__limits_sweep(struct mg__vault *vault, uint64_t now_ms);
@@ -187,6 +191,8 @@ MG_MUST_USE memguard_status mg__scope_note(struct mg__vault *vault, uint64_t id)
 extern _Atomic uint32_t mg__purges_deferred;
 /* Called when a borrow has ended while there are such: completes those whose callers borrow nothing any more. */
 void mg__purge_resume(void);
+/* Takes the memory of an overdue secret away from those who borrow it; a compact slot is left to them. */
+void mg__purge_overdue(struct mg__vault *vault, struct mg__entry *entry);
 /* Destroys everything in the vault; those in the host's hands are waited for until purge_until_ns, then revoked.
  * Gives how many were. */
 uint64_t mg__purge_secrets(struct mg__vault *vault);

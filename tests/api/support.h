@@ -190,6 +190,16 @@ static inline memguard_status life(memguard_secret secret) {
     return memguard_secret_info(secret, &info);
 }
 
+static inline memguard_info info_of(memguard_secret secret) {
+    memguard_info info = MEMGUARD_INFO_INIT;
+    CHECK_STATUS(memguard_secret_info(secret, &info), MEMGUARD_OK);
+    return info;
+}
+
+static inline memguard_status use_once(memguard_secret secret) {
+    return memguard_secret_use(secret, show_nothing, NULL, NULL);
+}
+
 static inline memguard_report report_of(memguard_vault *vault) {
     memguard_report report = {0};
     report.size = sizeof report;

@@ -9,12 +9,6 @@ static const uint32_t kinds[KINDS] = {MEMGUARD_SEALED, MEMGUARD_CLOSED, MEMGUARD
 static const size_t sizes[] = {1, 31, 32, 100, 4095, 4096, 4097, 9000, 20000};
 enum { SIZES = sizeof sizes / sizeof sizes[0], LARGEST = 20000 };
 
-static memguard_info info_of(memguard_secret secret) {
-    memguard_info info = MEMGUARD_INFO_INIT;
-    CHECK_STATUS(memguard_secret_info(secret, &info), MEMGUARD_OK);
-    return info;
-}
-
 /* ---- rests --------------------------------------------------------------------------------------------- */
 
 static int is_resting(memguard_secret secret, uint32_t kind) {

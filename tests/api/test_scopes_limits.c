@@ -272,15 +272,6 @@ static void limit(memguard_secret secret, uint64_t ttl_ms, uint64_t idle_ms, uin
     limits.ttl_ms = ttl_ms, limits.idle_ms = idle_ms, limits.uses = uses;
     CHECK_STATUS(memguard_secret_limit(secret, &limits), MEMGUARD_OK);
 }
-static memguard_info info_of(memguard_secret secret) {
-    memguard_info info = MEMGUARD_INFO_INIT;
-    CHECK_STATUS(memguard_secret_info(secret, &info), MEMGUARD_OK);
-    return info;
-}
-static memguard_status use_once(memguard_secret secret) {
-    return memguard_secret_use(secret, show_nothing, NULL, NULL);
-}
-
 /* Waits until `use` answers something else than OK. It would keep an idle secret alive: for ttl only. */
 static memguard_status use_until_it_fails(memguard_secret secret) {
     memguard_status status = MEMGUARD_OK;

@@ -131,7 +131,7 @@ TEST(every_status_has_its_name_and_a_text_of_its_own) {
 }
 
 TEST(unknown_statuses_have_a_name_and_a_text_too) {
-    static const memguard_status unknown[] = {-1, 20, 1000, INT32_MAX, INT32_MIN};
+    static const memguard_status unknown[] = {-1, 27, 1000, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         CHECK(strcmp(memguard_status_name(unknown[i]), "ERR_UNKNOWN") == 0);
         CHECK(memguard_status_text(unknown[i]) != NULL && memguard_status_text(unknown[i])[0] != '\0');

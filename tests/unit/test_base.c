@@ -78,7 +78,7 @@ TEST(rounding_up_is_right_at_the_edges) {
 
 /* ---- status ---- */
 
-enum { STATUSES = MEMGUARD_ERR_SYSTEM + 1 };
+enum { STATUSES = MEMGUARD_ERR_TIMEOUT + 1 };
 
 TEST(names_and_texts_of_all_statuses_are_distinct) {
     for (int32_t a = 0; a < STATUSES; a++) {
