@@ -34,8 +34,8 @@ static memguard_status begin(uint64_t id, bool hold, struct borrow *borrow) {
 }
 
 /* A purge that was asked for from inside a borrow may be waiting for this end. */
-static void after_end(void) {
-    if (MG_UNLIKELY(atomic_load(&mg__purges_deferred) != 0)) mg__purge_resume();
+static void after_end(const struct mg__thread *whose) {
+    if (MG_UNLIKELY(atomic_load(&mg__purges_deferred) != 0)) mg__purge_resume(whose);
 }
 
 static size_t size_of(const struct mg__entry *entry) {
@@ -91,7 +91,8 @@ struct use {
 static bool show(struct use *use, const unsigned char *data) {
     struct mg__entry *entry = use->borrow.entry;
     struct mg__thread *thread = use->borrow.thread;
-    struct mg__use_link link = {use->borrow.vault, atomic_load_explicit(&thread->uses, memory_order_relaxed)};
+    struct mg__use_link link = {atomic_load_explicit(&use->borrow.vault->mark, memory_order_relaxed),
+                                atomic_load_explicit(&thread->uses, memory_order_relaxed)};
     if (use->ours) {
         use->ran = true;
         *use->result = use->fn(data, size_of(entry), use->arg);
@@ -194,7 +195,7 @@ static memguard_status use_secret(uint64_t id, struct use *use) {
     const enum mg__unpin left = mg__entry_unpin(use->borrow.entry, false);
     mg__secret_after(use->borrow.entry, left);
     if (MG_UNLIKELY(over && left == MG_UNPINNED)) mg__limits_expire(id);
-    after_end();
+    after_end(thread);
     return status;
 }
 
@@ -238,11 +239,10 @@ _Static_assert(MG_VIEW_FIRST *((1U << MG_VIEW_SEGMENTS) - 1) <= 1U << PLACE_BITS
 static uint64_t low_bits(uint64_t value, unsigned bits) { return value & (((uint64_t)1 << bits) - 1); }
 
 static memguard_status note_view(memguard_view *view, const struct borrow *borrow, uint32_t access) {
-    uint32_t place = 0;
-    uint64_t mark = 0;
-    if (MG_UNLIKELY(!mg__thread_note_view(borrow->thread, borrow->vault->index, &place, &mark)))
+    uint32_t place = 0, serial = 0;
+    if (MG_UNLIKELY(!mg__thread_note_view(borrow->thread, borrow->vault, &place, &serial)))
         return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    view->pin[1] = (mark >> 32) | ((uint64_t)place << MG_VIEW_SERIAL_BITS) |
+    view->pin[1] = serial | ((uint64_t)place << MG_VIEW_SERIAL_BITS) |
                    ((uint64_t)access << (MG_VIEW_SERIAL_BITS + PLACE_BITS)) |
                    ((uint64_t)borrow->thread->number << (MG_VIEW_SERIAL_BITS + PLACE_BITS + ACCESS_BITS));
     return MEMGUARD_OK;
@@ -258,9 +258,9 @@ static struct mg__thread *view_thread(const memguard_view *view) {
 
 /* The first release of a view finds its mark, every other one does not. */
 static bool take_mark(const memguard_view *view, struct mg__thread *thread, const struct mg__vault *vault) {
-    const uint64_t serial = low_bits(view->pin[1], MG_VIEW_SERIAL_BITS);
+    const uint32_t serial = (uint32_t)low_bits(view->pin[1], MG_VIEW_SERIAL_BITS);
     const uint32_t place = (uint32_t)low_bits(view->pin[1] >> MG_VIEW_SERIAL_BITS, PLACE_BITS);
-    return mg__thread_drop_view(thread, place, (serial << 32) | (vault->index + 1));
+    return mg__thread_drop_view(thread, vault, place, serial);
 }
 
 static void fill_view(memguard_view *view, const struct borrow *borrow, uint64_t id, unsigned char *data) {
@@ -425,7 +425,7 @@ memguard_status memguard_view_release(memguard_view *view) {
     if (MG_UNLIKELY(entry == NULL)) return mg__fail_plain(MEMGUARD_ERR_STALE);
     struct mg__vault *vault = mg__vault_of(entry);
     const memguard_status status = writes ? release_write(vault, entry, id) : release_read(vault, entry, id);
+    after_end(began);
     mg__thread_settle(began);
-    after_end();
     return status;
 }

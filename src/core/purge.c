@@ -33,7 +33,7 @@ static void each_entry(struct mg__vault *vault, bool (*visit)(struct mg__vault *
 /* Marks an entry as dying, and ends it when it is idle. true: somebody is still at it. */
 static bool mark_or_end(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
     for (;;) {
-        if ((word & MG_WORD_R) != 0) return false; /* taken away by an earlier purge */
+        if ((word & MG_WORD_R) != 0) return mg__word_is_being_revoked(word); /* else taken away already */
         if (mg__word_pins(word) == 0) {
             if (mg__entry_seize_idle(entry, word, MG_WORD_D)) {
                 mg__secret_end(entry);
@@ -67,7 +67,7 @@ static bool in_compact_slot(const struct mg__entry *entry) {
 /* Revokes an entry whose pins are all in the host's hands; false: it is not so (any more). */
 static bool revoke_held(struct mg__entry *entry, uint64_t word, struct revocation *sum) {
     const uint32_t pins = mg__word_pins(word);
-    if (pins == 0 || pins != mg__word_held(word) ||
+    if (pins == 0 || pins != mg__word_held(word) || (word & MG_WORD_R) != 0 ||
         !atomic_compare_exchange_strong(&entry->word, &word, (word | MG_WORD_D | MG_WORD_R) + MG_WORD_PIN_ONE))
         return false;
     sum->revoked += pins;
@@ -81,7 +81,8 @@ static bool revoke_held(struct mg__entry *entry, uint64_t word, struct revocatio
 static void revoke_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t word, struct revocation *sum) {
     unsigned step = 0;
     for (;;) {
-        if ((word & MG_WORD_R) != 0 || (mg__word_pins(word) == 0 && !mark_or_end(vault, entry, word))) return;
+        const bool settled = (word & MG_WORD_R) != 0 || mg__word_pins(word) == 0;
+        if (settled && !mark_or_end(vault, entry, word)) return;
         if (revoke_held(entry, word, sum)) return;
         mg__sys_backoff(&step);
         if (!belongs(entry, vault, &word)) return;
@@ -171,6 +172,7 @@ static memguard_status complete(struct mg__vault *vault, uint64_t until_ns) {
     mg__mutex_lock(&vault->control);
     atomic_fetch_add(&vault->purges, 1);
     atomic_fetch_add(&vault->revoked, revoked);
+    mg__vault_renew_mark(vault);
     const memguard_status renewed = begin_anew(vault), status = result_of(vault, renewed, revoked);
     vault->purge_result = status;
     atomic_store(&vault->gate, renewed == MEMGUARD_OK ? MG_GATE_OPEN : MG_GATE_NO_KEY);
@@ -195,17 +197,26 @@ static void defer(struct mg__vault *vault, struct mg__thread *thread, uint32_t w
     atomic_fetch_add(&mg__purges_deferred, 1);
 }
 
-/* One whose purge is due: it borrows nothing any more. The others are holders to it like any. */
-static const struct mg__deferrer *due_deferrer(const struct mg__vault *vault) {
-    for (uint32_t i = 0; i < vault->deferrer_count; i++)
-        if (!mg__thread_borrows(vault->deferrers[i].thread, vault)) return &vault->deferrers[i];
+/* The purge that `whose` asked for, if it is due: `whose` borrows nothing any more. The others are holders to it like
+ * any. A thread that ended the borrow of another one, and borrows itself, would wait for itself: it takes the duty
+ * over. */
+static const struct mg__deferrer *due_deferrer(struct mg__vault *vault, const struct mg__thread *whose) {
+    struct mg__thread *self = mg__thread_self(); /* without a record it cannot borrow */
+    const bool waits_for_itself = self != NULL && mg__thread_borrows(self, vault);
+    for (uint32_t i = 0; i < vault->deferrer_count; i++) {
+        struct mg__deferrer *deferrer = &vault->deferrers[i];
+        if (deferrer->thread != whose || mg__thread_borrows(whose, vault)) continue;
+        if (!waits_for_itself) return deferrer;
+        deferrer->thread = self;
+    }
     return NULL;
 }
 
-static void resume(struct mg__vault *vault) {
+static void resume(struct mg__vault *vault, const struct mg__thread *whose) {
     if (atomic_load(&vault->purge) != MG_PURGE_DEFERRED) return;
     mg__mutex_lock(&vault->control);
-    const struct mg__deferrer *due = atomic_load(&vault->purge) == MG_PURGE_DEFERRED ? due_deferrer(vault) : NULL;
+    const bool deferred = atomic_load(&vault->purge) == MG_PURGE_DEFERRED;
+    const struct mg__deferrer *due = deferred ? due_deferrer(vault, whose) : NULL;
     if (due == NULL) {
         mg__mutex_unlock(&vault->control);
         return;
@@ -215,29 +226,32 @@ static void resume(struct mg__vault *vault) {
     (void)status;
 }
 
-void mg__purge_resume(void) {
+void mg__purge_resume(const struct mg__thread *whose) {
     for (uint32_t i = 0; i < MG_VAULTS; i++) {
         struct mg__vault *vault = mg__vault_by_index(i);
         if (vault == NULL) return; /* structs are made one after another */
-        resume(vault);
+        resume(vault, whose);
     }
 }
 
 /* ---- the public calls ---- */
 
 /* Another thread is at it: what was there when we came is gone when it is done, and its wait is no longer than ours.
- * Whoever borrows would wait for himself, and does not. The control mutex is held, and left. */
-static memguard_status join_running(struct mg__vault *vault, bool borrows, uint64_t until_ns) {
+ * Whoever borrows would wait for himself, and does not. The control mutex is held, and left. It is this one purge that
+ * is waited for, not the next, nor that of another vault which has got the struct since (then: STALE). */
+static memguard_status join_running(const memguard_vault *token, struct mg__vault *vault, bool borrows,
+                                    uint64_t until_ns) {
     unsigned step = 0;
-    uint64_t until = atomic_load(&vault->purge_until_ns);
+    const uint64_t done = atomic_load(&vault->purges);
+    if (!borrows && until_ns < atomic_load(&vault->purge_until_ns)) atomic_store(&vault->purge_until_ns, until_ns);
     mg__mutex_unlock(&vault->control);
     if (borrows) return MEMGUARD_OK;
-    while (until_ns < until && !atomic_compare_exchange_weak(&vault->purge_until_ns, &until, until_ns)) {
-    }
-    while (atomic_load(&vault->purge) == MG_PURGE_RUNNING)
+    while (mg__vault_find(token) == vault && atomic_load(&vault->purge) == MG_PURGE_RUNNING &&
+           atomic_load(&vault->purges) == done)
         mg__sys_backoff(&step);
-    mg__mutex_lock(&vault->control);
-    const memguard_status status = vault->purge_result;
+    memguard_status status = mg__vault_enter(token, &vault);
+    if (status != MEMGUARD_OK) return status;
+    status = vault->purge_result;
     mg__mutex_unlock(&vault->control);
     return status == MEMGUARD_OK ? status : mg__fail_plain(status);
 }
@@ -248,12 +262,12 @@ static memguard_status purge(const memguard_vault *token, uint32_t wait_ms, uint
     const memguard_status status = mg__vault_enter(token, &vault);
     if (status != MEMGUARD_OK) return status;
     const bool borrows = thread != NULL && mg__thread_borrows(thread, vault);
-    if (atomic_load(&vault->purge) == MG_PURGE_RUNNING) return join_running(vault, borrows, until_ns);
+    if (atomic_load(&vault->purge) == MG_PURGE_RUNNING) return join_running(token, vault, borrows, until_ns);
     begin(vault);
     if (!borrows) return complete(vault, until_ns);
     defer(vault, thread, wait_ms);
     mg__vault_leave(vault);
-    mg__purge_resume(); /* another thread may have ended our borrow just before it could know of the purge */
+    mg__purge_resume(thread); /* another one may have ended our borrow just before it could know of the purge */
     return MEMGUARD_OK;
 }
 
@@ -292,6 +306,8 @@ memguard_status memguard_purge_all(uint32_t wait_ms) {
 
 void memguard_emergency_wipe(void) {
     if (mg__sys_is_fork_child()) return;
-    mg__bench_emergency_wipe();
+    mg__vault_close_all();
+    mg__bench_emergency_stop();
     mg__bank_emergency_wipe();
+    mg__bench_emergency_wipe();
 }

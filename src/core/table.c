@@ -33,7 +33,9 @@ struct mg__entry *mg__entry_at(uint64_t id) {
     return index >> SEGMENT_BITS >= SEGMENTS ? NULL : mg__entry_by_index(index);
 }
 
-uint32_t mg__table_count(void) { return atomic_load_explicit(&made, memory_order_acquire); }
+/* Sequentially consistent, like the store: who closes a gate and then counts finds every entry whose maker saw the
+ * gate open. */
+uint32_t mg__table_count(void) { return atomic_load(&made); }
 
 /* The index is stored nowhere: `next` of a live entry holds it. */
 uint32_t mg__entry_index(const struct mg__entry *entry) {
@@ -77,7 +79,7 @@ static memguard_status grow(struct shard *shard) {
         if (segment == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, sizeof(struct mg__entry) * SEGMENT);
         atomic_store_explicit(&segments[first >> SEGMENT_BITS], segment, memory_order_release);
     }
-    atomic_store_explicit(&made, first + BATCH, memory_order_release);
+    atomic_store(&made, first + BATCH);
     for (uint32_t i = BATCH; i-- > 0;)
         push(shard, first + i);
     return MEMGUARD_OK;

@@ -68,6 +68,11 @@ static inline uint32_t mg__word_held(uint64_t word) {
     return (uint32_t)((word / MG_WORD_HELD_ONE) & MG_WORD_COUNT_MASK);
 }
 
+/* Revoked, and the library is still at it: the memory may not be gone yet. */
+static inline bool mg__word_is_being_revoked(uint64_t word) {
+    return (word & MG_WORD_R) != 0 && mg__word_pins(word) != mg__word_held(word);
+}
+
 /* A fresh entry: live, X, one pin, its other fields zero (but the version). NULL: *status says why. */
 struct mg__entry *mg__entry_claim(uint32_t vault, uint64_t more_flags, memguard_status *status);
 /* Ends an entry of which the caller is the exclusive owner; the generation moves on. */

@@ -122,18 +122,21 @@ static bool find_place(struct mg__thread *thread) {
     return false;
 }
 
-bool mg__thread_note_view(struct mg__thread *thread, uint32_t vault, uint32_t *place, uint64_t *mark) {
+bool mg__thread_note_view(struct mg__thread *thread, const struct mg__vault *vault, uint32_t *place, uint32_t *serial) {
     if (MG_UNLIKELY(!find_place(thread) && !add_places(thread))) return false;
     thread->serial = (thread->serial + 1) & ((1U << MG_VIEW_SERIAL_BITS) - 1);
     *place = thread->next_place;
-    *mark = ((uint64_t)thread->serial << 32) | (vault + 1);
-    atomic_store_explicit(place_at(thread, *place), *mark, memory_order_relaxed);
+    *serial = thread->serial;
+    const uint64_t mark = ((uint64_t)thread->serial << 32) | atomic_load_explicit(&vault->mark, memory_order_relaxed);
+    atomic_store_explicit(place_at(thread, *place), mark, memory_order_relaxed);
     return true;
 }
 
-bool mg__thread_drop_view(struct mg__thread *thread, uint32_t place, uint64_t mark) {
+bool mg__thread_drop_view(struct mg__thread *thread, const struct mg__vault *vault, uint32_t place, uint32_t serial) {
     _Atomic uint64_t *at = place_at(thread, place);
-    return at != NULL && atomic_compare_exchange_strong(at, &mark, 0);
+    uint64_t mark = at == NULL ? 0 : atomic_load(at);
+    const bool fits = mark >> 32 == serial && mg__mark_vault(mark) == vault->index + 1;
+    return fits && atomic_compare_exchange_strong(at, &mark, 0);
 }
 
 static bool views_any(const struct mg__thread *thread, const struct mg__vault *vault) {
@@ -141,7 +144,7 @@ static bool views_any(const struct mg__thread *thread, const struct mg__vault *v
         const _Atomic uint64_t *at = place_at(thread, place);
         if (at == NULL) return false;
         const uint64_t mark = atomic_load(at);
-        if (mark != 0 && (vault == NULL || (uint32_t)mark == vault->index + 1)) return true;
+        if (mark != 0 && (vault == NULL || (uint32_t)mark == atomic_load(&vault->mark))) return true;
     }
 }
 
@@ -150,6 +153,6 @@ bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault 
     /* Another thread's stack is not ours to walk: any use there counts. */
     if (thread != self) return use != NULL || views_any(thread, vault);
     for (; use != NULL; use = use->outer)
-        if (vault == NULL || use->vault == vault) return true;
+        if (vault == NULL || use->mark == atomic_load(&vault->mark)) return true;
     return views_any(thread, vault);
 }

@@ -202,6 +202,7 @@ static struct mg__vault *make_struct(memguard_status *status) {
         return NULL;
     }
     vault->index = made;
+    atomic_store(&vault->mark, made + 1);
     atomic_store_explicit(&vaults[made++], vault, memory_order_release);
     return vault;
 }
@@ -328,9 +329,17 @@ memguard_status memguard_vault_create(const memguard_options *given, memguard_va
 
 /* ---- ending ---- */
 
-/* True when a secret of the vault is in the host's hands; waits for the library's own short work. Called with the
- * gate closed. */
-static bool anything_borrowed(const struct mg__vault *vault) {
+void mg__vault_close_all(void) {
+    for (uint32_t i = 0; i < MG_VAULTS; i++) {
+        struct mg__vault *vault = mg__vault_by_index(i);
+        if (vault == NULL) return; /* structs are made one after another */
+        atomic_store(&vault->gate, MG_GATE_NO_KEY);
+    }
+}
+
+/* True when a secret of the vault is in the host's hands. With the gate closed: waits for the library's own short
+ * work, which may be about to put one there. */
+static bool anything_borrowed(const struct mg__vault *vault, bool gate_closed) {
     const uint32_t count = mg__table_count();
     for (uint32_t i = 0; i < count; i++) {
         struct mg__entry *entry = mg__entry_by_index(i);
@@ -338,22 +347,27 @@ static bool anything_borrowed(const struct mg__vault *vault) {
         unsigned step = 0;
         for (;;) {
             const uint64_t word = atomic_load(&entry->word);
-            if ((word & MG_WORD_R) != 0) break; /* revoked: nobody has anything of it any more */
-            if (mg__word_held(word) != 0) return true;
-            if (mg__word_pins(word) == 0 || atomic_load(&entry->vault) != vault->index + 1) break;
+            const bool revoked = (word & MG_WORD_R) != 0; /* then nobody has anything of it any more */
+            if (revoked && !mg__word_is_being_revoked(word)) break;
+            if (!revoked && mg__word_held(word) != 0) return true;
+            if (!gate_closed || mg__word_pins(word) == 0 || atomic_load(&entry->vault) != vault->index + 1) break;
             mg__sys_backoff(&step);
         }
     }
     return false;
 }
 
+static memguard_status borrowed(void) { return mg__fail(MEMGUARD_ERR_BUSY, 0, "secrets of the vault are borrowed"); }
+
 static memguard_status close_gate(struct mg__vault *vault, uint32_t *before) {
     *before = atomic_load(&vault->gate);
     if (*before == MG_GATE_PURGING) return mg__fail(MEMGUARD_ERR_BUSY, 0, "the vault is being purged");
+    /* First with the gate as it is: a call that is refused for a borrow that lasts disturbs nobody. */
+    if (anything_borrowed(vault, false)) return borrowed();
     atomic_store(&vault->gate, MG_GATE_CHANGING);
-    if (!anything_borrowed(vault)) return MEMGUARD_OK;
+    if (!anything_borrowed(vault, true)) return MEMGUARD_OK;
     atomic_store(&vault->gate, *before);
-    return mg__fail(MEMGUARD_ERR_BUSY, 0, "secrets of the vault are borrowed");
+    return borrowed();
 }
 
 memguard_status memguard_vault_destroy(memguard_vault **token) {
@@ -371,6 +385,7 @@ memguard_status memguard_vault_destroy(memguard_vault **token) {
         atomic_store(&vault->purge_until_ns, UINT64_MAX);
         (void)mg__purge_secrets(vault);
         unfurnish(vault);
+        mg__vault_renew_mark(vault);
         atomic_fetch_add(&vault->generation, 1); /* last: from here on the struct may be made anew */
         *token = NULL;
     }

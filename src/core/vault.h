@@ -20,6 +20,7 @@ struct mg__vault {
     _Atomic uint32_t generation; /* of the token; even: not alive */
     _Atomic uint32_t gate;
     uint32_t index;
+    _Atomic uint32_t mark; /* of borrows: index + 1, and above it a count of the purges of this struct */
     enum mg__kind kind;
     uint32_t protections, backend, flags;
     uint64_t idle_ms;
@@ -43,11 +44,17 @@ struct mg__vault {
     _Atomic uint64_t purges, revoked, unrevoked_borrows, auth_failures;
 };
 
-enum { MG_VAULTS = 4096, MG_VIEW_SEGMENTS = 15, MG_VIEW_FIRST = 64, MG_VIEW_SERIAL_BITS = 24 };
+enum {
+    MG_VAULTS = 4096,
+    MG_MARK_STEP = 2 * MG_VAULTS,
+    MG_VIEW_SEGMENTS = 15,
+    MG_VIEW_FIRST = 64,
+    MG_VIEW_SERIAL_BITS = 24
+};
 
 /* A `use` in progress; on the stack of its thread. */
 struct mg__use_link {
-    const struct mg__vault *vault;
+    uint32_t mark; /* the vault's */
     struct mg__use_link *outer;
 };
 
@@ -82,6 +89,8 @@ static inline bool mg__vault_alive(const struct mg__vault *vault) { return (atom
 MG_MUST_USE memguard_status mg__vault_enter(const memguard_vault *token, struct mg__vault **vault);
 void mg__vault_leave(struct mg__vault *vault);
 memguard_status mg__gate_status(uint32_t gate);
+/* From a signal handler: closes the gates of all vaults, before everything is wiped. */
+void mg__vault_close_all(void);
 static inline MG_MUST_USE memguard_status mg__gate_check(struct mg__vault *vault) {
     const uint32_t gate = atomic_load(&vault->gate);
     return MG_LIKELY(gate == MG_GATE_OPEN) ? MEMGUARD_OK : mg__gate_status(gate);
@@ -93,6 +102,12 @@ static inline memguard_status mg__gate_explain(struct mg__vault *vault, memguard
     const memguard_status by_gate = mg__gate_check(vault);
     return by_gate != MEMGUARD_OK ? by_gate : status;
 }
+/* The marks of borrows that were begun before tell these from later ones. When nobody holds a borrow that is not
+ * revoked, and the gate is closed. */
+static inline void mg__vault_renew_mark(struct mg__vault *vault) {
+    atomic_store(&vault->mark, atomic_load(&vault->mark) + MG_MARK_STEP);
+}
+static inline uint32_t mg__mark_vault(uint64_t mark) { return (uint32_t)mark & (MG_MARK_STEP - 1); }
 static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
     return mg__vault_by_index(atomic_load_explicit(&entry->vault, memory_order_relaxed) - 1);
 }
@@ -102,12 +117,15 @@ static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
 MG_MUST_USE memguard_status mg__thread_start(void); /* once per process */
 struct mg__thread *mg__thread_self(void);           /* NULL: out of memory */
 struct mg__thread *mg__thread_by_number(uint32_t number);
-/* A place for a view: false without memory. *place and *mark go into the view. */
-MG_MUST_USE bool mg__thread_note_view(struct mg__thread *thread, uint32_t vault, uint32_t *place, uint64_t *mark);
+/* A place for a view: false without memory. *place and *serial go into the view. */
+MG_MUST_USE bool mg__thread_note_view(struct mg__thread *thread, const struct mg__vault *vault, uint32_t *place,
+                                      uint32_t *serial);
 /* Takes it back: false when it is not there (any more). */
-MG_MUST_USE bool mg__thread_drop_view(struct mg__thread *thread, uint32_t place, uint64_t mark);
-/* Whether the thread has a borrow in progress, of a vault or (null) of any. Of another thread than the caller's: a
- * guess when that thread is at work, exact when it is not. */
+MG_MUST_USE bool mg__thread_drop_view(struct mg__thread *thread, const struct mg__vault *vault, uint32_t place,
+                                      uint32_t serial);
+/* Whether the thread has a borrow in progress, of a vault or (null) of any. What a purge of the vault took away is no
+ * borrow of it any more. Of another thread than the caller's: a guess when that thread is at work, exact when it is
+ * not. */
 bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault *vault);
 /* After a view was dropped: the record of a thread that has ended is recycled with its last view. */
 void mg__thread_settle(struct mg__thread *thread);
@@ -189,8 +207,9 @@ MG_MUST_USE memguard_status mg__scope_note(struct mg__vault *vault, uint64_t id)
 
 /* How many vaults have a purge that waits for its own callers' borrows. */
 extern _Atomic uint32_t mg__purges_deferred;
-/* Called when a borrow has ended while there are such: completes those whose callers borrow nothing any more. */
-void mg__purge_resume(void);
+/* Called when a borrow that `whose` began has ended while there are such: completes those that `whose` asked for, if
+ * it borrows nothing any more. */
+void mg__purge_resume(const struct mg__thread *whose);
 /* Takes the memory of an overdue secret away from those who borrow it; a compact slot is left to them. */
 void mg__purge_overdue(struct mg__vault *vault, struct mg__entry *entry);
 /* Destroys everything in the vault; those in the host's hands are waited for until purge_until_ns, then revoked.

@@ -61,8 +61,10 @@ void mg__region_give(struct mg__region *region, size_t data_bytes);
  * mg__region_give. The caller sees to it that nobody else gives or protects it meanwhile. */
 MG_MUST_USE bool
 mg__region_revoke(struct mg__region *region); /* false: the kernel refused, whoever holds it can still read it */
-/* Everything of every kind, from a signal handler. */
+/* Everything of every kind, from a signal handler, whatever other threads do meanwhile. */
 void mg__bank_emergency_wipe(void);
+/* Set by that: from then on canaries count as whole, and no bench is given away. */
+extern _Atomic bool mg__bank_wiped;
 
 /* ---- canary pattern (canary.c) ---- */
 
@@ -87,14 +89,14 @@ memguard_status mg__budget_fail(enum mg__kind kind, int error, size_t needed);
 
 /* A private locked stack for leaf calls into the cipher library; never host code. */
 struct mg__bench {
-    _Alignas(MG_CACHE_LINE) _Atomic uint32_t busy;
-    unsigned char *low; /* of the whole stack, its unlocked reserve included */
+    _Alignas(MG_CACHE_LINE) _Atomic uint32_t busy; /* 0, or who has it: mg__thread_hint() + 1 */
+    unsigned char *low;                            /* of the whole stack, its unlocked reserve included */
     unsigned char *top;
     size_t watch_bytes; /* how far below what is wiped a signal frame's marks are looked for */
     bool has_marks;
 };
 
-/* Waits while all are busy: leaf calls end soon. */
+/* Waits while all are busy: leaf calls end soon. STATE: an emergency wipe has stopped everything. */
 MG_MUST_USE memguard_status mg__bench_take(enum mg__kind kind, struct mg__bench **bench);
 void mg__bench_give(enum mg__kind kind, struct mg__bench *bench);
 /* Runs fn(arg) on the bench, wipes `depth` bytes of it (and all, if something went deeper), clears the registers. */
@@ -105,6 +107,8 @@ MG_MUST_USE memguard_status mg__bench_prepare(enum mg__kind kind, unsigned paral
 /* Lockable bytes that the preparation would take. */
 size_t mg__bench_prepare_bytes(enum mg__kind kind, unsigned parallel);
 unsigned mg__bench_count(void);
+/* From a signal handler: no bench is given away any more; waits, within bounds, for those that others are using. */
+void mg__bench_emergency_stop(void);
 void mg__bench_emergency_wipe(void);
 
 /* Measured: 1,784 bytes for secrets of up to 64 bytes, 1,848 for all else (gcc and clang); tests/ measure it again. */

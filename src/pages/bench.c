@@ -8,6 +8,8 @@
 #include <errno.h>
 
 enum { RESERVE_BYTES = 64 * 1024, MOST_BENCHES = 64, TAIL_BYTES = 1088 };
+enum { STOP_WAIT_NS = 100000000 };                   /* the longest wait of an emergency wipe */
+static const uint32_t stopped_for_ever = UINT32_MAX; /* in `busy` */
 
 struct pool {
     struct mg__bench benches[MOST_BENCHES];
@@ -80,27 +82,36 @@ static int grow(struct pool *pool, enum mg__kind kind) {
 
 static struct mg__bench *try_take(struct pool *pool) {
     const unsigned count = atomic_load_explicit(&pool->count, memory_order_acquire);
-    unsigned i = count == 0 ? 0 : mg__thread_hint() % count;
+    const uint32_t mine = mg__thread_hint();
+    unsigned i = count == 0 ? 0 : mine % count;
     for (unsigned tried = 0; tried < count; tried++) {
         struct mg__bench *bench = &pool->benches[i];
         uint32_t idle = 0;
-        if (atomic_compare_exchange_strong_explicit(&bench->busy, &idle, 1, memory_order_acquire, memory_order_relaxed))
+        if (atomic_compare_exchange_strong_explicit(&bench->busy, &idle, mine + 1, memory_order_acquire,
+                                                    memory_order_relaxed))
             return bench;
         if (++i == count) i = 0;
     }
     return NULL;
 }
 
+static memguard_status stopped(void) {
+    return mg__fail(MEMGUARD_ERR_STATE, 0, "everything was wiped in an emergency: the process is to end");
+}
+
 /* All are busy. Grows the pool, or waits for one: leaf calls end soon. */
 static memguard_status take_slowly(struct pool *pool, enum mg__kind kind, struct mg__bench **bench) {
     unsigned step = 0;
+    if (atomic_load(&mg__bank_wiped)) return stopped();
     mg__mutex_lock(&pool->grow);
     const int error = grow(pool, kind);
     const unsigned count = atomic_load_explicit(&pool->count, memory_order_relaxed);
     mg__mutex_unlock(&pool->grow);
     if (error != 0 && count == 0) return mg__budget_fail(kind, error, locked_bytes());
-    while ((*bench = try_take(pool)) == NULL)
+    while ((*bench = try_take(pool)) == NULL) {
+        if (atomic_load(&mg__bank_wiped)) return stopped();
         mg__sys_backoff(&step);
+    }
     return MEMGUARD_OK;
 }
 
@@ -190,16 +201,44 @@ unsigned mg__bench_count(void) {
     return sum;
 }
 
-void mg__bench_emergency_wipe(void) {
+/* ---- emergency ---- */
+
+static void each_bench(void (*visit)(struct mg__bench *bench, bool *any), bool *any) {
     for (int kind = 0; kind < MG_KINDS; kind++) {
         const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_acquire);
-        for (unsigned i = 0; i < count; i++) {
-            const struct mg__bench *bench = &pools[kind].benches[i];
-            const uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-            /* A handler that was given no stack of its own runs on the bench that it interrupted: not under our own
-             * feet. */
-            if (here >= (uintptr_t)bench->low && here < (uintptr_t)bench->top) continue;
-            mg__wipe(bench->low, (size_t)(bench->top - bench->low));
-        }
+        for (unsigned i = 0; i < count; i++)
+            visit(&pools[kind].benches[i], any);
     }
 }
+
+/* Takes an idle one out of use. One that the interrupted code of this very thread has is stopped already. */
+static void stop_bench(struct mg__bench *bench, bool *any_at_work) {
+    uint32_t user = 0;
+    if (atomic_compare_exchange_strong(&bench->busy, &user, stopped_for_ever)) return;
+    if (user != stopped_for_ever && user != mg__thread_hint() + 1) *any_at_work = true;
+}
+
+/* A cipher call under way wipes its bench itself when it ends, and does not survive that its stack is wiped meanwhile:
+ * the process would die with half of its secrets wiped. So it has a while; it takes microseconds. */
+void mg__bench_emergency_stop(void) {
+    const uint64_t until = mg__sys_now_ns() + STOP_WAIT_NS;
+    unsigned step = 0;
+    bool any_at_work = true;
+    atomic_store(&mg__bank_wiped, true);
+    while (any_at_work) {
+        any_at_work = false;
+        each_bench(stop_bench, &any_at_work);
+        if (mg__sys_now_ns() >= until) return;
+        if (any_at_work) mg__sys_backoff(&step);
+    }
+}
+
+static void wipe_bench(struct mg__bench *bench, bool *unused) {
+    const uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    (void)unused;
+    /* A handler that was given no stack of its own runs on the bench that it interrupted: not under our own feet. */
+    if (here >= (uintptr_t)bench->low && here < (uintptr_t)bench->top) return;
+    mg__wipe(bench->low, (size_t)(bench->top - bench->low));
+}
+
+void mg__bench_emergency_wipe(void) { each_bench(wipe_bench, NULL); }

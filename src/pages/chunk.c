@@ -15,10 +15,14 @@ enum {
     MOST_RESTING = 8
 };
 
+/* Unmapping and an emergency wipe keep out of each other's way: each begins by changing MAPPED into its own. */
+enum { CHUNK_EMPTY, CHUNK_MAPPED, CHUNK_WIPED };
+
 struct mg__chunk {
     struct mg__chunk *next;  /* in the list of all chunks: push only */
     struct mg__chunk *spare; /* in the list of chunk structs without memory */
-    _Atomic(unsigned char *) reservation;
+    _Atomic uint32_t memory; /* CHUNK_* */
+    unsigned char *reservation;
     size_t reserved_bytes;
     size_t slots;
     bool is_run; /* one region, cached by its pages */
@@ -82,7 +86,7 @@ static int map_region(struct mg__region *region, int descriptor, size_t offset) 
 static int map_regions(struct mg__chunk *chunk, enum mg__kind kind, size_t slot_bytes) {
     int error = 0, descriptor = -1;
     const size_t page = mg__sys_page();
-    unsigned char *at = atomic_load_explicit(&chunk->reservation, memory_order_relaxed) + page;
+    unsigned char *at = chunk->reservation + page;
     if (kind == MG_KIND_SECRETMEM) mg__sys_hold_forks();
     if (kind == MG_KIND_SECRETMEM)
         descriptor = mg__sys_secret_open(chunk->slots * slot_bytes, &error);
@@ -111,16 +115,15 @@ static int map_chunk(struct mg__chunk *chunk, enum mg__kind kind, size_t slot_by
     if (!mg__add_size(slot_bytes, mg__sys_page(), &unit) || !mg__mul_size(unit, chunk->slots, &bytes) ||
         !mg__add_size(bytes, mg__sys_page(), &bytes))
         return ENOMEM;
-    unsigned char *reservation = mg__sys_reserve(bytes, &error);
-    if (reservation == NULL) return error;
+    chunk->reservation = mg__sys_reserve(bytes, &error);
+    if (chunk->reservation == NULL) return error;
     chunk->reserved_bytes = bytes;
-    atomic_store_explicit(&chunk->reservation, reservation, memory_order_release);
     error = map_regions(chunk, kind, slot_bytes);
     if (error != 0) {
-        atomic_store_explicit(&chunk->reservation, NULL, memory_order_release);
-        (void)mg__sys_unmap(reservation, bytes); /* on failure only address space is lost: nothing was stored there */
+        (void)mg__sys_unmap(chunk->reservation, bytes); /* at worst address space is lost: nothing was stored there */
         return error;
     }
+    atomic_store_explicit(&chunk->memory, CHUNK_MAPPED, memory_order_release);
     mg__budget_charge(kind, chunk->slots * slot_bytes);
     return 0;
 }
@@ -145,13 +148,15 @@ static bool retire(struct mg__region *region);
 
 static void unmap_run(struct store *store, struct mg__region *region) {
     struct mg__chunk *chunk = region->chunk;
-    unsigned char *reservation = atomic_exchange_explicit(&chunk->reservation, NULL, memory_order_acq_rel);
+    uint32_t mapped = CHUNK_MAPPED;
+    if (!atomic_compare_exchange_strong(&chunk->memory, &mapped, CHUNK_EMPTY)) return; /* the process is ending */
     if (atomic_load_explicit(&region->state, memory_order_relaxed) != MG_REGION_REVOKED)
         mg__budget_release(region->kind, region->bytes);
     atomic_store_explicit(&region->state, MG_REGION_GONE, memory_order_release);
     atomic_fetch_sub_explicit(&store->runs_made, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&store->run_bytes, region->bytes, memory_order_relaxed);
-    (void)mg__sys_unmap(reservation, chunk->reserved_bytes); /* wiped already; a failure only keeps address space */
+    /* Wiped already; a failure only keeps address space. */
+    (void)mg__sys_unmap(chunk->reservation, chunk->reserved_bytes);
     chunk->spare = store->spare_runs;
     store->spare_runs = chunk;
 }
@@ -480,16 +485,35 @@ void mg__bank_figures(enum mg__kind kind, struct mg__bank_figures *figures) {
     figures->run_bytes = atomic_load_explicit(&store->run_bytes, memory_order_relaxed);
 }
 
+_Atomic bool mg__bank_wiped;
+
+/* Overwritten by the kernel, with random bytes: where another thread takes the access away at this moment that is an
+ * error to be tried again, not a fault in the middle of the wipe. Each try is met by another change; every thread makes
+ * few before it finds that everything has ended. */
+static void overwrite(const struct mg__region *region) {
+    enum { TRIES = 1000 };
+    int error = EFAULT;
+    for (unsigned i = 0; i < TRIES && error == EFAULT; i++) {
+        if (mg__sys_protect(region->base, region->bytes, MG_ACCESS_WRITE) != 0) return;
+        error = mg__sys_random(region->base, region->bytes);
+    }
+    if (error != 0 && error != EFAULT) mg__wipe(region->base, region->bytes); /* no randomness to be had */
+}
+
+static bool begin_wiping(struct mg__chunk *chunk) {
+    uint32_t seen = CHUNK_MAPPED;
+    return atomic_compare_exchange_strong(&chunk->memory, &seen, CHUNK_WIPED) || seen == CHUNK_WIPED;
+}
+
 void mg__bank_emergency_wipe(void) {
     struct mg__chunk *chunk = atomic_load_explicit(&all_chunks, memory_order_acquire);
+    atomic_store(&mg__bank_wiped, true);
     for (; chunk != NULL; chunk = chunk->next) {
+        if (!begin_wiping(chunk)) continue; /* unmapped, after it was wiped */
         for (size_t i = 0; i < chunk->slots; i++) {
-            struct mg__region *region = &chunk->regions[i];
-            if (atomic_load_explicit(&chunk->reservation, memory_order_acquire) == NULL) break;
-            if (atomic_load_explicit(&region->state, memory_order_acquire) == MG_REGION_REVOKED) continue;
-            /* Refused means unmapped in the meantime: then nothing is there. */
-            if (mg__sys_protect(region->base, region->bytes, MG_ACCESS_WRITE) == 0)
-                mg__wipe(region->base, region->bytes);
+            const uint32_t state = atomic_load_explicit(&chunk->regions[i].state, memory_order_acquire);
+            /* A free one holds the pattern alone, a revoked one has no pages. */
+            if (state == MG_REGION_USED) overwrite(&chunk->regions[i]);
         }
     }
 }
