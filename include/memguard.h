@@ -295,7 +295,7 @@ typedef struct memguard_report {
 /* ---- vault -------------------------------------------------------------------------------------------- */
 
 /* Makes a vault with a fresh key. `options` may be null: all defaults. The first vault starts the housekeeper thread
- * (all signals blocked) unless NO_THREAD; the last memguard_vault_destroy ends it.
+ * (all signals but those of crashes blocked) unless NO_THREAD; the last memguard_vault_destroy ends it.
  * Errors: ARGUMENT (unknown bit or field), UNSUPPORTED (a required protection or the backend is missing),
  * LOCK_LIMIT, MAP_LIMIT, MEMORY, LIMIT (4096 vaults), RANDOM, SYSTEM (the thread could not be started). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_create(const memguard_options *options,

@@ -138,7 +138,11 @@ static memguard_status renew_arena(struct mg__vault *vault) {
     return MEMGUARD_OK;
 }
 
+/* The process is about to end: no vault gets a new key. */
+static _Atomic bool ending;
+
 static memguard_status begin_anew(struct mg__vault *vault) {
+    if (atomic_load(&ending)) return mg__fail_plain(MEMGUARD_ERR_STATE);
     memguard_status status = renew_arena(vault);
     if (status == MEMGUARD_OK) status = mg__prefix_redraw();
     if (status == MEMGUARD_OK) status = mg__coffer_fill(&vault->coffer);
@@ -256,9 +260,9 @@ static memguard_status join_running(const memguard_vault *token, struct mg__vaul
     return status == MEMGUARD_OK ? status : mg__fail_plain(status);
 }
 
-static memguard_status purge(const memguard_vault *token, uint32_t wait_ms, uint64_t until_ns) {
+static memguard_status purge(const memguard_vault *token, uint32_t wait_ms, uint64_t until_ns, bool own_too) {
     struct mg__vault *vault = NULL;
-    struct mg__thread *thread = mg__thread_self(); /* without a record it cannot borrow */
+    struct mg__thread *thread = own_too ? NULL : mg__thread_self(); /* without a record it cannot borrow */
     const memguard_status status = mg__vault_enter(token, &vault);
     if (status != MEMGUARD_OK) return status;
     const bool borrows = thread != NULL && mg__thread_borrows(thread, vault);
@@ -274,7 +278,7 @@ static memguard_status purge(const memguard_vault *token, uint32_t wait_ms, uint
 memguard_status memguard_vault_purge(memguard_vault *token, uint32_t wait_ms) {
     MG_REFUSE_FORKED();
     if (token == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    return purge(token, wait_ms, deadline(wait_ms));
+    return purge(token, wait_ms, deadline(wait_ms), false);
 }
 
 /* All gates first, and all keys: then the waiting. */
@@ -287,25 +291,36 @@ static void begin_all(uint32_t count) {
     }
 }
 
-memguard_status memguard_purge_all(uint32_t wait_ms) {
+static memguard_status purge_all(uint32_t wait_ms, bool own_too) {
     memguard_status worst = MEMGUARD_OK;
-    MG_REFUSE_FORKED();
     const uint32_t count = mg__vault_count();
     const uint64_t until_ns = deadline(wait_ms);
     begin_all(count);
     for (uint32_t i = 0; i < count; i++) {
         const struct mg__vault *vault = mg__vault_by_index(i);
         if (!mg__vault_alive(vault)) continue;
-        const memguard_status status = purge(mg__vault_token(vault), wait_ms, until_ns);
-        const bool gone_meanwhile = status == MEMGUARD_ERR_STALE;
-        if (!gone_meanwhile && (worst == MEMGUARD_OK || worst == MEMGUARD_ERR_REVOKED) && status != MEMGUARD_OK)
+        const memguard_status status = purge(mg__vault_token(vault), wait_ms, until_ns, own_too);
+        const bool gone_meanwhile = status == MEMGUARD_ERR_STALE, ended = own_too && status == MEMGUARD_ERR_STATE;
+        if (!gone_meanwhile && !ended && (worst == MEMGUARD_OK || worst == MEMGUARD_ERR_REVOKED) && status != MEMGUARD_OK)
             worst = status;
     }
     return worst;
 }
 
+memguard_status memguard_purge_all(uint32_t wait_ms) {
+    MG_REFUSE_FORKED();
+    return purge_all(wait_ms, false);
+}
+
+memguard_status mg__purge_at_end(uint32_t wait_ms) {
+    MG_REFUSE_FORKED();
+    atomic_store(&ending, true);
+    return purge_all(wait_ms, true);
+}
+
 void memguard_emergency_wipe(void) {
     if (mg__sys_is_fork_child()) return;
+    atomic_store(&ending, true);
     mg__vault_close_all();
     mg__bench_emergency_stop();
     mg__bank_emergency_wipe();

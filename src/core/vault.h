@@ -205,6 +205,9 @@ MG_MUST_USE memguard_status mg__scope_note(struct mg__vault *vault, uint64_t id)
 
 /* ---- purge (purge.c) ---- */
 
+/* memguard_purge_all for a process that is about to end: no new keys, and the borrows of the calling thread are waited for,
+ * then revoked, like any. */
+MG_MUST_USE memguard_status mg__purge_at_end(uint32_t wait_ms);
 /* How many vaults have a purge that waits for its own callers' borrows. */
 extern _Atomic uint32_t mg__purges_deferred;
 /* Called when a borrow that `whose` began has ended while there are such: completes those that `whose` asked for, if

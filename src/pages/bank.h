@@ -65,6 +65,13 @@ mg__region_revoke(struct mg__region *region); /* false: the kernel refused, whoe
 void mg__bank_emergency_wipe(void);
 /* Set by that: from then on canaries count as whole, and no bench is given away. */
 extern _Atomic bool mg__bank_wiped;
+/* What lies around an address of the bank; from a signal handler. */
+struct mg__neighbours {
+    const struct mg__region *at;             /* the address is in it, or */
+    const struct mg__region *before, *after; /* it is in the guard between these; either may be null */
+};
+/* false: the address is not in the bank. */
+MG_MUST_USE bool mg__bank_locate(const void *address, struct mg__neighbours *found);
 
 /* ---- canary pattern (canary.c) ---- */
 
@@ -110,6 +117,8 @@ unsigned mg__bench_count(void);
 /* From a signal handler: no bench is given away any more; waits, within bounds, for those that others are using. */
 void mg__bench_emergency_stop(void);
 void mg__bench_emergency_wipe(void);
+/* The same for the part above `stack` of the bench that this is an address of; nothing when it is of none. */
+void mg__bench_wipe_above(uintptr_t stack);
 
 /* Measured: 1,784 bytes for secrets of up to 64 bytes, 1,848 for all else (gcc and clang); tests/ measure it again. */
 enum { MG_BENCH_SHALLOW = 2560, MG_BENCH_DEEP = 8192 };
@@ -134,6 +143,8 @@ size_t mg__use_page_prepare_bytes(enum mg__kind kind, unsigned parallel);
 unsigned mg__use_page_count(void);
 /* Takes all pages away that show bytes of `owner`. false: one could not be taken. */
 MG_MUST_USE bool mg__use_page_revoke(uint64_t owner);
+/* Whose bytes the region shows; 0: nobody's, or it is no use page. From a signal handler, too. */
+uint64_t mg__use_page_owner(const struct mg__region *region);
 void mg__use_page_note_wait(void);
 uint64_t mg__use_page_waits(void);
 

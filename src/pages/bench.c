@@ -242,3 +242,16 @@ static void wipe_bench(struct mg__bench *bench, bool *unused) {
 }
 
 void mg__bench_emergency_wipe(void) { each_bench(wipe_bench, NULL); }
+
+static void wipe_above_in(const struct pool *pool, uintptr_t stack) {
+    const unsigned count = atomic_load_explicit(&pool->count, memory_order_acquire);
+    for (unsigned i = 0; i < count; i++) {
+        const uintptr_t low = (uintptr_t)pool->benches[i].low, top = (uintptr_t)pool->benches[i].top;
+        if (stack >= low && stack < top) mg__wipe((void *)stack, top - stack);
+    }
+}
+
+void mg__bench_wipe_above(uintptr_t stack) {
+    for (int kind = 0; kind < MG_KINDS; kind++)
+        wipe_above_in(&pools[kind], stack);
+}

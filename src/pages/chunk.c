@@ -517,3 +517,27 @@ void mg__bank_emergency_wipe(void) {
         }
     }
 }
+
+/* Slot i lies at 1 + i * (1 + slot), the guards around it; all in bytes, a guard being a page. */
+static void locate_in(const struct mg__chunk *chunk, size_t offset, struct mg__neighbours *found) {
+    const size_t page = mg__sys_page(), unit = chunk->regions[0].bytes + page, i = offset / unit;
+    if (i < chunk->slots && offset % unit >= page) {
+        found->at = &chunk->regions[i];
+        return;
+    }
+    found->before = i == 0 ? NULL : &chunk->regions[i - 1];
+    found->after = i < chunk->slots ? &chunk->regions[i] : NULL;
+}
+
+bool mg__bank_locate(const void *address, struct mg__neighbours *found) {
+    const uintptr_t at = (uintptr_t)address;
+    const struct mg__chunk *chunk = atomic_load_explicit(&all_chunks, memory_order_acquire);
+    *found = (struct mg__neighbours){NULL, NULL, NULL};
+    for (; chunk != NULL; chunk = chunk->next) {
+        const uintptr_t low = (uintptr_t)atomic_load_explicit(&chunk->reservation, memory_order_acquire);
+        if (low == 0 || at < low || at - low >= chunk->reserved_bytes) continue;
+        locate_in(chunk, at - low, found);
+        return true;
+    }
+    return false;
+}

@@ -143,3 +143,14 @@ bool mg__use_page_revoke(uint64_t owner) {
 void mg__use_page_note_wait(void) { atomic_fetch_add_explicit(&waits, 1, memory_order_relaxed); }
 
 uint64_t mg__use_page_waits(void) { return atomic_load_explicit(&waits, memory_order_relaxed); }
+
+uint64_t mg__use_page_owner(const struct mg__region *region) {
+    for (int kind = 0; kind < MG_KINDS; kind++) {
+        const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_acquire);
+        for (unsigned i = 0; i < count; i++) {
+            const struct mg__use_page *page = &pools[kind].pages[i];
+            if (page->region == region) return atomic_load_explicit(&page->owner, memory_order_acquire);
+        }
+    }
+    return 0;
+}

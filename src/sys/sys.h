@@ -94,7 +94,8 @@ int mg__sys_cancel_off(void);
 void mg__sys_cancel_restore(int before);
 
 struct mg__sys_thread;
-int mg__sys_thread_start(void (*run)(void *), void *arg, struct mg__sys_thread **thread); /* all signals blocked */
+/* All signals blocked but those of crashes. */
+int mg__sys_thread_start(void (*run)(void *), void *arg, struct mg__sys_thread **thread);
 void mg__sys_thread_join(struct mg__sys_thread *thread);
 /* Calls `leave` with the value set by this thread when it ends. */
 int mg__sys_thread_exit_key(void (*leave)(void *));

@@ -384,7 +384,6 @@ struct mg__sys_thread {
     void *arg;
 };
 
-static struct mg__sys_thread only_thread; /* one housekeeper per process */
 
 static void *thread_main(void *arg) {
     struct mg__sys_thread *thread = arg;
@@ -392,24 +391,36 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
+/* A fault whose signal is blocked kills without a handler, and a thread that blocks it cannot be stopped by it. */
+static void block_most(sigset_t *set) {
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGSYS, SIGTRAP};
+    (void)sigfillset(set); /* these two cannot fail for a valid set and number */
+    for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
+        (void)sigdelset(set, crashes[i]);
+}
+
 int mg__sys_thread_start(void (*run)(void *), void *arg, struct mg__sys_thread **thread) {
-    sigset_t all, saved;
-    only_thread.run = run;
-    only_thread.arg = arg;
-    if (sigfillset(&all) != 0) return errno;
-    int error = pthread_sigmask(SIG_SETMASK, &all, &saved);
-    if (error != 0) return error;
-    error = CALL.thread_create(&only_thread.id, thread_main, &only_thread);
-    const int restored = pthread_sigmask(SIG_SETMASK, &saved, NULL);
-    if (error != 0) return error;
-    *thread = &only_thread;
-    return restored;
+    sigset_t most, saved;
+    struct mg__sys_thread *made = malloc(sizeof *made);
+    if (made == NULL) return ENOMEM;
+    made->run = run;
+    made->arg = arg;
+    block_most(&most);
+    (void)pthread_sigmask(SIG_SETMASK, &most, &saved); /* fails only for an unknown `how` */
+    const int error = CALL.thread_create(&made->id, thread_main, made);
+    (void)pthread_sigmask(SIG_SETMASK, &saved, NULL);
+    if (error != 0)
+        free(made);
+    else
+        *thread = made;
+    return error;
 }
 
 void mg__sys_thread_join(struct mg__sys_thread *thread) {
     const int cancel = mg__sys_cancel_off();
     /* EDEADLK, EINVAL and ESRCH would be errors of ours: the thread is joinable, not us, and joined once. */
     (void)pthread_join(thread->id, NULL);
+    free(thread);
     mg__sys_cancel_restore(cancel);
 }
 
