@@ -121,6 +121,59 @@ all_crimes() {
     judge lives 0 double_destroy lawful
 }
 
+# crime_crash: exit code, words on standard error (after "memguard: "; "": none), on standard output, rest, how, size
+crash() {
+    local code_wanted=$1 err=${2:+memguard: $2} out=$3
+    shift 3
+    commit crash crime "$@"
+    if [ "$code" -eq "$code_wanted" ] && [ "$(cat "$scratch/err")" = "$err" ] && [ "$(cat "$scratch/out")" = "$out" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED $backend: crash $*: exit code $code, not $code_wanted, or other words"
+        cat "$scratch/out" "$scratch/err"
+    fi
+    judge lives 0 crash lawful "$@"
+}
+
+all_crashes() {
+    local size
+    crash 135 "" "" sealed bus 32
+    crash 134 "" "" sealed abrt 32
+    crash 132 "" "" sealed ill 32
+    crash 136 "" "" sealed fpe 32
+    crash 159 "" "" sealed sys 32
+    crash 133 "" "" sealed trap 32
+    crash 139 "" "" sealed killed 32
+    crash 139 "" "" sealed null 32
+    for size in 32 1 4096 5000; do
+        crash 139 "1 byte past a $size-byte secret" "" sealed past $size
+        crash 139 "1 byte past a $size-byte secret" "" closed past $size
+        crash 139 "1 byte past a $size-byte secret" "" mapped past $size
+        crash 139 "1 byte past a $size-byte secret" "" sealed in_use $size
+    done
+    crash 139 "1 byte past a 32-byte secret" "" compact in_use 32
+    crash 139 "4 bytes past a 32-byte secret" "" sealed past4 32
+    crash 139 "$(($(getconf PAGESIZE) - 31)) bytes before a 32-byte secret" "" sealed before 32
+    crash 139 "write to a 32-byte secret that may only be read" "" sealed write 32
+    crash 139 "touch of a 32-byte secret that nobody borrows" "" closed closed 32
+    crash 139 "touch of a secret that was released" "" sealed released 32
+    crash 139 "touch of a 32-byte secret that a purge took away" "" closed revoked 32
+    crash 139 "1 byte past a 32-byte secret" "" sealed core 32
+    crash 139 "1 byte past a 32-byte secret" "" sealed thread 32
+    crash 139 "1 byte past a 32-byte secret" "" sealed threads 32
+    crash 139 "1 byte past a 32-byte secret" "" sealed ignored 32
+    crash 139 "1 byte past a 32-byte secret" "segv address wiped mask" sealed earlier 32
+    crash 139 "1 byte past a 32-byte secret" "segv address wiped host-stack mask" sealed earlier_stack 32
+    crash 42 "1 byte past a 32-byte secret" "segv address wiped mask" sealed earlier_exits 32
+    crash 134 "1 byte past a 32-byte secret" "segv address wiped mask
+abrt wiped mask" sealed earlier_aborts 32
+    crash 139 "" "" sealed overflow 32
+    crash 139 "" "" sealed overflow_bare 32
+    crash 139 "" "" sealed overflow_given 32
+    crash 0 "" "child segv" sealed fork 32
+}
+
 # Every program must be judged: one that is not named above is a mistake here.
 for program in "$directory"/crime_*; do
     name=${program##*/crime_}
@@ -131,5 +184,6 @@ for program in "$directory"/crime_*; do
 done
 [ -x "$directory/crime_overread_view" ] || { echo "FAILED: no crimes in $directory"; failed=$((failed + 1)); }
 for backend in auto locked plain; do all_crimes; done
+for backend in auto locked; do all_crashes; done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
