@@ -534,8 +534,9 @@ bool mg__bank_locate(const void *address, struct mg__neighbours *found) {
     const struct mg__chunk *chunk = atomic_load_explicit(&all_chunks, memory_order_acquire);
     *found = (struct mg__neighbours){NULL, NULL, NULL};
     for (; chunk != NULL; chunk = chunk->next) {
-        const uintptr_t low = (uintptr_t)atomic_load_explicit(&chunk->reservation, memory_order_acquire);
-        if (low == 0 || at < low || at - low >= chunk->reserved_bytes) continue;
+        if (atomic_load_explicit(&chunk->memory, memory_order_acquire) == CHUNK_EMPTY) continue;
+        const uintptr_t low = (uintptr_t)chunk->reservation;
+        if (at < low || at - low >= chunk->reserved_bytes) continue;
         locate_in(chunk, at - low, found);
         return true;
     }
