@@ -209,7 +209,10 @@ enum {
 };
 
 /* What happens to a vault in a forked child. */
-enum { MEMGUARD_FORK_REFUSE = 0 /* pages absent or zero, calls answer ERR_FORKED */ };
+enum {
+    MEMGUARD_FORK_REFUSE = 0, /* pages absent or zero, calls answer ERR_FORKED */
+    MEMGUARD_FORK_COPY = 1    /* the child has a copy, and goes on with it */
+};
 
 typedef struct memguard_options {
     size_t size;               /* sizeof(memguard_options) */

@@ -5,6 +5,7 @@
 
 enum { NEAR_BYTES = 512 };         /* of the pattern before shown bytes are checked after each use */
 enum { USE_WAIT_NS = 1000000000 }; /* the longest wait of `use` for a page, when lockable memory is short */
+enum { BEGIN_AGAIN = -1 };         /* no status: a fork waits for this call */
 
 /* ---- what every borrow does first and last ---- */
 
@@ -85,14 +86,33 @@ struct use {
     int *result; /* may be null */
     bool ours;   /* fn is the library's own: the bytes never are in the host's hands, and a purge waits for it */
     bool ran;
+    memguard_status lost; /* not OK: fn forked, and this is a child in which the `use` cannot go on */
 };
 
-/* Runs fn with the bytes in the host's hands. false: they were revoked. */
-static bool show(struct use *use, const unsigned char *data) {
+/* In a forked child, after fn: it touches nothing that is not here, and what is here ends. */
+static void lose(struct use *use, struct mg__use_link *link) {
+    const bool is_copied = mg__kind_is_copied(mg__link_vault(link)->kind);
+    const struct mg__use_page *page = link->page;
+    if (is_copied && page != NULL && atomic_load(&page->region->state) != MG_REGION_REVOKED)
+        mg__canary_fill(page->region->base, page->region->bytes);
+    /* A child that is refused for good keeps its books as they are. */
+    if (use->lost != MEMGUARD_ERR_FORKED) mg__thread_drop_use(link);
+}
+
+/* Whether this is still the process, or the copy of one, in which the `use` began. */
+static memguard_status come_back(const struct use *use, unsigned depth) {
+    const memguard_status status = mg__call_unpark(depth);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+    const bool stayed = atomic_load_explicit(&use->borrow.vault->gate, memory_order_relaxed) == MG_GATE_FORKED;
+    return MG_UNLIKELY(stayed) ? mg__fail_plain(MEMGUARD_ERR_FORKED) : MEMGUARD_OK;
+}
+
+/* Runs fn with the bytes in the host's hands. false: they were revoked, or lost. */
+static bool show(struct use *use, const unsigned char *data, struct mg__use_page *page) {
     struct mg__entry *entry = use->borrow.entry;
     struct mg__thread *thread = use->borrow.thread;
     struct mg__use_link link = {atomic_load_explicit(&use->borrow.vault->mark, memory_order_relaxed),
-                                atomic_load_explicit(&thread->uses, memory_order_relaxed)};
+                                atomic_load_explicit(&thread->uses, memory_order_relaxed), entry, page};
     if (use->ours) {
         use->ran = true;
         *use->result = use->fn(data, size_of(entry), use->arg);
@@ -101,10 +121,14 @@ static bool show(struct use *use, const unsigned char *data) {
     use->ran = mg__entry_hold(entry);
     if (MG_UNLIKELY(!use->ran)) return true;
     atomic_store_explicit(&thread->uses, &link, memory_order_relaxed);
+    const unsigned depth = mg__call_park();
     const int result = use->fn(data, size_of(entry), use->arg);
     if (use->result != NULL) *use->result = result;
+    use->lost = come_back(use, depth);
     atomic_store_explicit(&thread->uses, link.outer, memory_order_relaxed);
-    return mg__entry_unhold(entry);
+    if (MG_LIKELY(use->lost == MEMGUARD_OK)) return mg__entry_unhold(entry);
+    lose(use, &link);
+    return false;
 }
 
 static memguard_status outcome(bool ran, bool whole) {
@@ -132,7 +156,8 @@ static memguard_status use_in_page(struct use *use, struct mg__use_page *page) {
         return status;
     }
     mg__use_page_show(page, mg__entry_id(use->borrow.entry));
-    const bool whole = show(use, data);
+    const bool whole = show(use, data, page);
+    if (MG_UNLIKELY(use->lost != MEMGUARD_OK)) return use->lost;
     mg__use_page_end(page, !whole);
     if (MG_LIKELY(whole)) intact = mg__region_intact_near(page->region, bytes, NEAR_BYTES);
     mg__use_page_give(page, MG_LIKELY(intact) ? bytes : mg__sys_page());
@@ -145,7 +170,8 @@ static memguard_status use_in_view(struct use *use) {
     unsigned char *data = NULL;
     memguard_status status = view_open(&use->borrow, &data);
     if (status != MEMGUARD_OK) return status;
-    const bool whole = show(use, data);
+    const bool whole = show(use, data, NULL);
+    if (MG_UNLIKELY(use->lost != MEMGUARD_OK)) return use->lost;
     if (whole) status = view_close(use->borrow.vault, use->borrow.entry);
     return status != MEMGUARD_OK ? status : outcome(use->ran, whole);
 }
@@ -160,13 +186,14 @@ static memguard_status use_without_page(struct use *use) {
     /* A compact slot is not a region: it waits for a page in any case. */
     memguard_status status =
         rest_of(use->borrow.entry) == MEMGUARD_COMPACT ? MEMGUARD_ERR_LOCK_LIMIT : use_in_view(use);
-    if (status != MEMGUARD_ERR_LOCK_LIMIT) return status;
+    if (status != MEMGUARD_ERR_LOCK_LIMIT || use->ran) return status;
     mg__use_page_note_wait();
     do {
         struct mg__use_page *page = mg__use_page_take(vault->kind);
         if (page != NULL) return use_in_page(use, page);
         mg__sys_backoff(&step);
         if ((atomic_load(&use->borrow.entry->word) & MG_WORD_D) != 0) return mg__fail_plain(MEMGUARD_ERR_STALE);
+        if (mg__call_is_awaited()) return BEGIN_AGAIN;
     } while (may_wait && mg__sys_now_ns() < until);
     return mg__fail_lock_limit(mg__sys_lock_limit(), mg__budget_in_use(), mg__sys_page(), 0);
 }
@@ -183,20 +210,30 @@ static memguard_status use_pinned(struct use *use) {
     return MG_LIKELY(page != NULL) ? use_in_page(use, page) : use_without_page(use);
 }
 
-static memguard_status use_secret(uint64_t id, struct use *use) {
-    struct mg__thread *thread = mg__thread_self();
-    if (MG_UNLIKELY(thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    use->borrow.thread = thread;
+static memguard_status use_once(uint64_t id, struct use *use) {
     memguard_status status = begin(id, false, &use->borrow);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
     status = use_pinned(use);
+    if (MG_UNLIKELY(use->lost != MEMGUARD_OK)) return status;
     if (MG_UNLIKELY(status != MEMGUARD_OK && !use->ran)) mg__limits_refund(use->borrow.entry);
     const bool over = mg__limits_end(use->borrow.entry);
     const enum mg__unpin left = mg__entry_unpin(use->borrow.entry, false);
     mg__secret_after(use->borrow.entry, left);
     if (MG_UNLIKELY(over && left == MG_UNPINNED)) mg__limits_expire(id);
-    after_end(thread);
+    after_end(use->borrow.thread);
     return status;
+}
+
+static memguard_status use_secret(uint64_t id, struct use *use) {
+    unsigned step = 0;
+    use->borrow.thread = mg__thread_self();
+    if (MG_UNLIKELY(use->borrow.thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    for (;;) {
+        const memguard_status status = use_once(id, use);
+        if (MG_LIKELY(status != BEGIN_AGAIN)) return status;
+        const memguard_status back = mg__call_nap(&step);
+        if (back != MEMGUARD_OK) return back;
+    }
 }
 
 memguard_status memguard_secret_use(memguard_secret secret, memguard_fn *fn, void *arg, int *result) {
@@ -413,6 +450,12 @@ static struct mg__entry *take_pin(const memguard_view *view, struct mg__thread *
     return fits && vault != NULL && take_mark(view, began, vault) ? entry : NULL;
 }
 
+/* In a forked child: of a vault that is not here. */
+static bool stayed_behind(uint64_t id) {
+    const struct mg__entry *entry = mg__entry_at(id);
+    return entry != NULL && mg__word_refusal(atomic_load(&entry->word), id) == MEMGUARD_ERR_FORKED;
+}
+
 memguard_status memguard_view_release(memguard_view *view) {
     if (view == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     if (view->pin[0] == 0) return MEMGUARD_OK;
@@ -420,6 +463,7 @@ memguard_status memguard_view_release(memguard_view *view) {
     const uint64_t id = view->pin[0];
     const bool writes = view_access(view) == MEMGUARD_WRITE;
     struct mg__thread *began = view_thread(view);
+    if (MG_UNLIKELY(stayed_behind(id))) return mg__fail_plain(MEMGUARD_ERR_FORKED);
     struct mg__entry *entry = take_pin(view, began);
     *view = (memguard_view){0};
     if (MG_UNLIKELY(entry == NULL)) return mg__fail_plain(MEMGUARD_ERR_STALE);

@@ -199,6 +199,7 @@ static memguard_status start_lease(struct mg__coffer *coffer) {
     memguard_status status = MEMGUARD_OK;
     freshen_if_possible();
     work.number = mg__prefix_current(work.prefix);
+    if (MG_UNLIKELY(work.number == 0)) return no_key(coffer); /* see body_strict_subkey */
     status = on_bench(coffer, body_start_lease, &work, MG_BENCH_DEEP);
     if (status != MEMGUARD_OK) return status;
     if (work.no_key) return no_key(coffer);
@@ -303,6 +304,7 @@ static enum answer body_strict_subkey(struct mg__coffer *coffer, bool seals, uin
         *prefix = mg__prefix_current(bytes);
     else
         mg__prefix_bytes(*prefix, bytes);
+    if (MG_UNLIKELY(*prefix == 0)) return ANSWER_NO_KEY; /* a forked child has none to seal under until it draws one */
     if (!body_secrets_key(coffer, key)) return ANSWER_NO_KEY;
     mg__crypto_subkey(subkey, key, bytes);
     return ANSWER_OK;
@@ -574,6 +576,13 @@ uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_re
     const uint64_t due = tend(coffer, now_ns, may_rekey);
     mg__mutex_unlock(&coffer->mutex);
     return due;
+}
+
+void mg__coffer_settle(struct mg__coffer *coffer) {
+    mg__mutex_lock(&coffer->mutex);
+    end_lease(coffer, mg__sys_now_ns());
+    coffer->next_rekey_ns = 0;
+    mg__mutex_unlock(&coffer->mutex);
 }
 
 /* ---- locking ---- */

@@ -4,6 +4,8 @@
  * secrets hold. */
 #include "core/vault.h"
 
+enum { FORK_NS = 500000 }; /* about what a fork takes */
+
 static _Atomic uint32_t word; /* changes when there is news */
 static _Atomic uint32_t stopping;
 static _Atomic uint64_t asleep_until_ns; /* UINT64_MAX while awake: every poke is news then */
@@ -30,11 +32,19 @@ static uint64_t tend_all(uint64_t now_ns) {
     for (uint32_t i = 0; i < MG_VAULTS; i++) {
         struct mg__vault *vault = mg__vault_by_index(i);
         if (vault == NULL) break; /* structs are made one after another */
-        if (!mg__vault_alive(vault)) continue;
+        if (!mg__vault_is_here(vault)) continue;
         const uint64_t due = mg__housekeeper_tend(vault, now_ns);
         if (due < earliest) earliest = due;
     }
     return earliest;
+}
+
+/* Not while a fork is near; then soon again. */
+static uint64_t tend_if_let(uint64_t now_ns) {
+    if (!mg__call_try_begin()) return now_ns + FORK_NS;
+    const uint64_t due = tend_all(now_ns);
+    mg__call_end_try();
+    return due;
 }
 
 static void keep_house(void *unused) {
@@ -42,7 +52,7 @@ static void keep_house(void *unused) {
     while (atomic_load(&stopping) == 0) {
         const uint32_t seen = atomic_load(&word);
         atomic_store(&asleep_until_ns, UINT64_MAX);
-        const uint64_t due = tend_all(mg__sys_now_ns()), now = mg__sys_now_ns();
+        const uint64_t due = tend_if_let(mg__sys_now_ns()), now = mg__sys_now_ns();
         atomic_store(&asleep_until_ns, due);
         if (due > now) mg__sys_wait(&word, seen, due == UINT64_MAX ? UINT64_MAX : due - now);
     }

@@ -22,6 +22,8 @@ enum { LEAST_SWEEP_MS = 50, DEFAULT_GRACE_MS = 10000 };
 static struct mg__mutex mutex;
 static struct mg__limits *free_records; /* under the mutex */
 
+bool mg__limits_are_unlocked(void) { return mg__mutex_is_free(&mutex); }
+
 static struct mg__limits *take_record(void) {
     mg__mutex_lock(&mutex);
     struct mg__limits *limits = free_records;

@@ -26,6 +26,8 @@ uint32_t mg__prefix_current(unsigned char bytes[MG_PREFIX_BYTES]) {
     return number;
 }
 
+bool mg__prefix_is_unlocked(void) { return mg__mutex_is_free(&mutex); }
+
 static memguard_status room_for_one_more(void) {
     int error = 0;
     if (drawn / BLOCK >= BLOCKS) return mg__fail(MEMGUARD_ERR_LIMIT, 0, "no more nonce prefixes: %u were drawn", drawn);

@@ -15,6 +15,7 @@ MG_MUST_USE memguard_status mg__prefix_redraw(void);
 MG_MUST_USE memguard_status mg__prefix_freshen(uint64_t now_ns);
 /* Number (from 1) and bytes of the one in use; 0 in a child of fork. */
 uint32_t mg__prefix_current(unsigned char bytes[MG_PREFIX_BYTES]);
+bool mg__prefix_is_unlocked(void);
 /* Bytes of any one ever drawn. */
 void mg__prefix_bytes(uint32_t number, unsigned char bytes[MG_PREFIX_BYTES]);
 

@@ -115,15 +115,28 @@ static uint64_t revoke_rest(struct mg__vault *vault) {
     return sum.revoked;
 }
 
-uint64_t mg__purge_secrets(struct mg__vault *vault) {
+/* Whoever destroys the vault waits for calls of ours alone, and holds its mutex. */
+static memguard_status wait_for_holders(const struct mg__vault *vault, unsigned *step) {
+    if (atomic_load(&vault->purge) == MG_PURGE_RUNNING) return mg__call_nap(step);
+    mg__sys_backoff(step);
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__purge_secrets(struct mg__vault *vault, uint64_t *revoked) {
+    memguard_status status = MEMGUARD_OK;
     bool any = false;
     unsigned step = 0;
-    for (;;) {
+    *revoked = 0;
+    while (status == MEMGUARD_OK) {
         each_entry(vault, mark_or_end, &any);
-        if (!any) return 0;
-        if (mg__sys_now_ns() >= atomic_load(&vault->purge_until_ns)) return revoke_rest(vault);
-        mg__sys_backoff(&step);
+        if (!any) break;
+        if (mg__sys_now_ns() >= atomic_load(&vault->purge_until_ns)) {
+            *revoked = revoke_rest(vault);
+            break;
+        }
+        status = wait_for_holders(vault, &step);
     }
+    return status;
 }
 
 /* ---- the whole of it ---- */
@@ -172,7 +185,9 @@ static memguard_status complete(struct mg__vault *vault, uint64_t until_ns) {
     atomic_store(&vault->purge_until_ns, until_ns);
     atomic_store(&vault->purge, MG_PURGE_RUNNING);
     mg__mutex_unlock(&vault->control);
-    const uint64_t revoked = mg__purge_secrets(vault);
+    uint64_t revoked = 0;
+    const memguard_status forked = mg__purge_secrets(vault, &revoked);
+    if (MG_UNLIKELY(forked != MEMGUARD_OK)) return forked;
     mg__mutex_lock(&vault->control);
     atomic_fetch_add(&vault->purges, 1);
     atomic_fetch_add(&vault->revoked, revoked);
@@ -238,6 +253,39 @@ void mg__purge_resume(const struct mg__thread *whose) {
     }
 }
 
+/* ---- in a forked child ---- */
+
+/* Those who asked, or were at it, are not here, except this thread. What it borrows ends in its own time. */
+static void settle(struct mg__vault *vault, struct mg__thread *thread) {
+    mg__mutex_lock(&vault->control);
+    atomic_store(&vault->purge, MG_PURGE_DEFERRED);
+    if (thread != NULL && mg__thread_borrows(thread, vault)) {
+        vault->deferrers[0] = (struct mg__deferrer){thread, 0};
+        vault->deferrer_count = 1;
+        mg__mutex_unlock(&vault->control);
+        return;
+    }
+    /* What became of it stands in the report. */
+    const memguard_status status = complete(vault, 0);
+    (void)status;
+}
+
+void mg__purges_settle(void) {
+    struct mg__thread *thread = mg__thread_known();
+    uint32_t unfinished = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i < mg__vault_count(); i++) {
+            struct mg__vault *vault = mg__vault_by_index(i);
+            if (!mg__vault_is_here(vault) || atomic_load(&vault->purge) == MG_PURGE_NONE) continue;
+            if (pass == 0)
+                unfinished++;
+            else
+                settle(vault, thread);
+        }
+        if (pass == 0) atomic_store(&mg__purges_deferred, unfinished);
+    }
+}
+
 /* ---- the public calls ---- */
 
 /* Another thread is at it: what was there when we came is gone when it is done, and its wait is no longer than ours.
@@ -250,11 +298,12 @@ static memguard_status join_running(const memguard_vault *token, struct mg__vaul
     if (!borrows && until_ns < atomic_load(&vault->purge_until_ns)) atomic_store(&vault->purge_until_ns, until_ns);
     mg__mutex_unlock(&vault->control);
     if (borrows) return MEMGUARD_OK;
-    while (mg__vault_find(token) == vault && atomic_load(&vault->purge) == MG_PURGE_RUNNING &&
+    memguard_status status = MEMGUARD_OK;
+    while (status == MEMGUARD_OK && mg__vault_find(token) == vault && atomic_load(&vault->purge) == MG_PURGE_RUNNING &&
            atomic_load(&vault->purges) == done)
-        mg__sys_backoff(&step);
-    memguard_status status = mg__vault_enter(token, &vault);
-    if (status != MEMGUARD_OK) return status;
+        status = mg__call_nap(&step);
+    if (status == MEMGUARD_OK) status = mg__vault_enter(token, &vault);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
     status = vault->purge_result;
     mg__mutex_unlock(&vault->control);
     return status == MEMGUARD_OK ? status : mg__fail_plain(status);
@@ -285,6 +334,7 @@ memguard_status memguard_vault_purge(memguard_vault *token, uint32_t wait_ms) {
 static void begin_all(uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         struct mg__vault *vault = mg__vault_by_index(i);
+        if (!mg__vault_is_here(vault)) continue;
         mg__mutex_lock(&vault->control);
         if (mg__vault_alive(vault) && atomic_load(&vault->purge) == MG_PURGE_NONE) begin(vault);
         mg__mutex_unlock(&vault->control);
@@ -298,7 +348,7 @@ static memguard_status purge_all(uint32_t wait_ms, bool own_too) {
     begin_all(count);
     for (uint32_t i = 0; i < count; i++) {
         const struct mg__vault *vault = mg__vault_by_index(i);
-        if (!mg__vault_alive(vault)) continue;
+        if (!mg__vault_is_here(vault)) continue;
         const memguard_status status = purge(mg__vault_token(vault), wait_ms, until_ns, own_too);
         const bool gone_meanwhile = status == MEMGUARD_ERR_STALE, ended = own_too && status == MEMGUARD_ERR_STATE;
         if (!gone_meanwhile && !ended && (worst == MEMGUARD_OK || worst == MEMGUARD_ERR_REVOKED) && status != MEMGUARD_OK)
@@ -319,7 +369,7 @@ memguard_status mg__purge_at_end(uint32_t wait_ms) {
 }
 
 void memguard_emergency_wipe(void) {
-    if (mg__sys_is_fork_child()) return;
+    if (mg__sys_is_fork_child()) mg__bank_part();
     atomic_store(&ending, true);
     mg__vault_close_all();
     mg__bench_emergency_stop();

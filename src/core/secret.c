@@ -52,7 +52,7 @@ memguard_status memguard_secret_destroy(memguard_secret *secret) {
     bool idle = false;
     do {
         if ((word ^ id) >> 32 != 0 || (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S)) != MG_WORD_L)
-            return mg__fail_plain(MEMGUARD_ERR_STALE);
+            return mg__fail_plain(mg__word_refusal(word, id));
         idle = mg__word_pins(word) == 0;
         wanted = word | MG_WORD_D | (idle ? MG_WORD_X | MG_WORD_PIN_ONE : 0);
     } while (!atomic_compare_exchange_weak(&entry->word, &word, wanted));
@@ -286,15 +286,18 @@ memguard_status memguard_secret_copy(memguard_vault *vault, const void *source, 
     return make(vault, source, bytes, bytes, flags, secret);
 }
 
+static memguard_status take(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
+                            memguard_secret *secret) {
+    MG_REFUSE_FORKED();
+    return make(vault, source, bytes, bytes, flags, secret);
+}
+
 memguard_status memguard_secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags,
                                      memguard_secret *secret) {
     memguard_status status = check_making(vault, bytes, flags, secret);
     if (status == MEMGUARD_OK && source == NULL) status = mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     if (status != MEMGUARD_OK) return status;
-    if (mg__sys_is_fork_child())
-        status = mg__fail_plain(MEMGUARD_ERR_FORKED);
-    else
-        status = make(vault, source, bytes, bytes, flags, secret);
+    status = take(vault, source, bytes, flags, secret);
     mg__wipe(source, bytes);
     return status;
 }
@@ -410,6 +413,7 @@ memguard_status memguard_secret_resize(memguard_secret secret, size_t bytes) {
 static memguard_status replace(memguard_secret secret, const void *source, size_t bytes) {
     struct mg__vault *vault = NULL;
     struct mg__entry *entry = NULL;
+    MG_REFUSE_FORKED();
     memguard_status status = seize_melted(secret, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
     status = rebuild(vault, entry, atomic_load_explicit(&entry->rest, memory_order_relaxed), bytes, source, bytes);
@@ -421,7 +425,7 @@ memguard_status memguard_secret_replace(memguard_secret secret, void *source, si
     if (source == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     memguard_status status = check_size(bytes);
     if (status != MEMGUARD_OK) return status;
-    status = mg__sys_is_fork_child() ? mg__fail_plain(MEMGUARD_ERR_FORKED) : replace(secret, source, bytes);
+    status = replace(secret, source, bytes);
     mg__wipe(source, bytes);
     return status;
 }
@@ -526,7 +530,7 @@ memguard_status memguard_secret_info(memguard_secret secret, memguard_info *give
     const uint64_t again = atomic_load(&entry->word);
     if (((word ^ secret.id) | (again ^ secret.id)) >> 32 != 0 || purging ||
         (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S)) != MG_WORD_L)
-        return mg__fail_plain(MEMGUARD_ERR_STALE);
+        return mg__fail_plain(mg__word_refusal(again, secret.id));
     if (over && info.borrows == 0) mg__limits_expire(secret.id);
     if ((flags & MG_ENTRY_EXPIRED) != 0 || (over && info.borrows == 0)) return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
     mg__out_struct(given, given->size, &info, sizeof info);

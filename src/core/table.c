@@ -33,6 +33,8 @@ struct mg__entry *mg__entry_at(uint64_t id) {
     return index >> SEGMENT_BITS >= SEGMENTS ? NULL : mg__entry_by_index(index);
 }
 
+bool mg__table_is_unlocked(void) { return mg__mutex_is_free(&grow_mutex); }
+
 /* Sequentially consistent, like the store: who closes a gate and then counts finds every entry whose maker saw the
  * gate open. */
 uint32_t mg__table_count(void) { return atomic_load(&made); }
@@ -129,9 +131,14 @@ void mg__entry_free(struct mg__entry *entry) {
 
 /* ---- pins ---- */
 
+memguard_status mg__word_refusal(uint64_t word, uint64_t id) {
+    const bool stayed = (word ^ id) >> 32 == 0 && (word & (MG_WORD_L | MG_WORD_S)) == MG_WORD_S;
+    return stayed ? MEMGUARD_ERR_FORKED : MEMGUARD_ERR_STALE;
+}
+
 static memguard_status look(uint64_t word, uint64_t id) {
     if (MG_UNLIKELY((word ^ id) >> 32 != 0 || (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S)) != MG_WORD_L))
-        return MEMGUARD_ERR_STALE;
+        return mg__word_refusal(word, id);
     return MG_UNLIKELY((word & MG_WORD_X) != 0) ? MEMGUARD_ERR_BUSY : MEMGUARD_OK;
 }
 

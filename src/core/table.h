@@ -3,7 +3,7 @@
  *
  *     63..32 generation | 31 X | 30 D | 29 R | 28 T | 27 L | 26 S | 25..13 held | 12..0 pins
  *
- *   L  live              S  a scope, not a secret
+ *   L  live              S  a scope, not a secret; without L: it stayed in the parent of this forked child
  *   X  one exclusive owner (a WRITE borrow, or a change by the library)
  *   D  dying: no new borrows; whoever drops the last pin ends it
  *   R  revoked: its memory was taken away; nobody touches it any more
@@ -85,7 +85,12 @@ uint32_t mg__entry_index(const struct mg__entry *entry);
 uint32_t mg__table_count(void);
 struct mg__entry *mg__entry_by_index(uint32_t index);
 
-/* Pins. Each answers STALE, BUSY, LIMIT or OK, by the word alone. */
+bool mg__table_is_unlocked(void); /* nobody makes it grow */
+
+/* Why an id names nothing: STALE or, in a forked child, FORKED. */
+memguard_status mg__word_refusal(uint64_t word, uint64_t id);
+
+/* Pins. Each answers STALE, FORKED, BUSY, LIMIT or OK, by the word alone. */
 
 /* One more pin; hold: and in the host's hands at once. */
 MG_MUST_USE memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry);

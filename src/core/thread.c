@@ -16,6 +16,7 @@ static MG_THREAD struct mg__thread *self;
 
 static void recycle(struct mg__thread *thread) {
     mg__mutex_lock(&mutex);
+    thread->is_free = true;
     thread->next_free = free_records;
     free_records = thread;
     mg__mutex_unlock(&mutex);
@@ -32,11 +33,14 @@ void mg__thread_settle(struct mg__thread *thread) {
 /* At thread exit. A record with views still out stays: another thread may return them. */
 static void leave(void *record) {
     struct mg__thread *thread = record;
-    if (mg__sys_is_fork_child()) return;
+    bool announced = false;
+    if (!mg__sys_is_plain_owner() && mg__call_begin(&announced) != MEMGUARD_OK) return;
     mg__thread_leave_scopes(thread);
+    mg__call_leave_record();
     self = NULL;
     atomic_store(&thread->orphan, true);
     mg__thread_settle(thread);
+    mg__call_end(&announced);
 }
 
 memguard_status mg__thread_start(void) {
@@ -67,6 +71,7 @@ static struct mg__thread *join(void) {
         free_records = thread->next_free;
     else
         thread = make_record();
+    if (thread != NULL) thread->is_free = false;
     mg__mutex_unlock(&mutex);
     if (thread == NULL) return NULL;
     /* Without the hook at thread exit the record is not recycled: a leak of a few hundred bytes, no loss of
@@ -75,6 +80,8 @@ static struct mg__thread *join(void) {
     self = thread;
     return thread;
 }
+
+struct mg__thread *mg__thread_known(void) { return self; }
 
 struct mg__thread *mg__thread_self(void) {
     return MG_LIKELY(self != NULL) ? self : join();
@@ -155,4 +162,62 @@ bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault 
     for (; use != NULL; use = use->outer)
         if (vault == NULL || use->mark == atomic_load(&vault->mark)) return true;
     return views_any(thread, vault);
+}
+
+/* ---- forks ---- */
+
+bool mg__threads_are_unlocked(void) { return mg__mutex_is_free(&mutex); }
+
+/* Records are made one after another. */
+static struct mg__thread *next_record(uint32_t *number) {
+    return ++*number < MOST_THREADS ? mg__thread_by_number(*number) : NULL;
+}
+
+bool mg__threads_are_outside(void) {
+    uint32_t number = 0;
+    for (const struct mg__thread *thread; (thread = next_record(&number)) != NULL;)
+        if (atomic_load(&thread->inside) != 0) return false;
+    return true;
+}
+
+void mg__thread_drop_use(struct mg__use_link *link) {
+    if (!mg__kind_is_copied(mg__link_vault(link)->kind)) return; /* not here */
+    if (link->page != NULL)
+        mg__use_page_leave(link->page);
+    else
+        link->entry->views--;
+    atomic_fetch_sub(&link->entry->word, MG_WORD_PIN_ONE + MG_WORD_HELD_ONE);
+}
+
+/* The links lie on the stacks of threads that are not here: nothing else has been written there yet. */
+void mg__threads_part(void) {
+    uint32_t number = 0;
+    for (struct mg__thread *thread; (thread = next_record(&number)) != NULL;) {
+        if (thread == self) continue;
+        struct mg__use_link *link = atomic_exchange(&thread->uses, NULL);
+        for (; link != NULL; link = link->outer)
+            mg__thread_drop_use(link);
+        atomic_store(&thread->inside, 0);
+    }
+}
+
+/* Views of vaults that are not here cannot be released any more. */
+static void forget_views(struct mg__thread *thread) {
+    _Atomic uint64_t *at = NULL;
+    for (uint32_t place = 0; (at = place_at(thread, place)) != NULL; place++) {
+        const uint64_t mark = atomic_load(at);
+        if (mark != 0 && !mg__vault_is_here(mg__vault_by_index(mg__mark_vault(mark) - 1))) atomic_store(at, 0);
+    }
+}
+
+void mg__threads_settle(void) {
+    uint32_t number = 0;
+    for (struct mg__thread *thread; (thread = next_record(&number)) != NULL;) {
+        if (thread->is_free) continue;
+        forget_views(thread);
+        if (thread == self) continue;
+        mg__thread_leave_scopes(thread);
+        atomic_store(&thread->orphan, true);
+        mg__thread_settle(thread);
+    }
 }

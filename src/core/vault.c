@@ -45,6 +45,7 @@ uint32_t mg__vault_count(void) {
 memguard_status mg__vault_enter(const memguard_vault *token, struct mg__vault **vault) {
     *vault = mg__vault_find(token);
     if (*vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    if (atomic_load(&(*vault)->gate) == MG_GATE_FORKED) return mg__fail_plain(MEMGUARD_ERR_FORKED);
     mg__mutex_lock(&(*vault)->control);
     if (token_fits(*vault, token)) return MEMGUARD_OK;
     mg__mutex_unlock(&(*vault)->control);
@@ -55,7 +56,7 @@ void mg__vault_leave(struct mg__vault *vault) { mg__mutex_unlock(&vault->control
 
 memguard_status mg__gate_status(uint32_t gate) {
     static const memguard_status statuses[] = {MEMGUARD_OK, MEMGUARD_ERR_LOCKED, MEMGUARD_ERR_BUSY, MEMGUARD_ERR_STALE,
-                                               MEMGUARD_ERR_STATE};
+                                               MEMGUARD_ERR_STATE, MEMGUARD_ERR_FORKED};
     return mg__fail_plain(statuses[gate]);
 }
 
@@ -68,14 +69,23 @@ static bool in_range(uint64_t value, uint64_t least, uint64_t most) {
     return value == 0 || (value >= least && value <= most);
 }
 
+static bool contradicts_copy(uint32_t backend, uint32_t require) {
+    return backend == MEMGUARD_BACKEND_SECRETMEM ||
+           (require & (MEMGUARD_PROTECT_HIDDEN | MEMGUARD_PROTECT_NOFORK)) != 0;
+}
+
 static memguard_status check_options(const memguard_options *o) {
     if (o->backend > MEMGUARD_BACKEND_PLAIN)
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown backend %u", o->backend);
     if ((o->require & ~(uint32_t)MEMGUARD_PROTECT_ALL) != 0)
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown bits in require: 0x%x", o->require);
     if ((o->flags & ~known_flags) != 0) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown flags: 0x%x", o->flags);
-    if (o->fork_policy != MEMGUARD_FORK_REFUSE)
+    if (o->fork_policy > MEMGUARD_FORK_COPY)
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown fork policy %u", o->fork_policy);
+    if (o->fork_policy == MEMGUARD_FORK_COPY && contradicts_copy(o->backend, o->require))
+        return mg__fail(MEMGUARD_ERR_ARGUMENT, 0,
+                        "forked children cannot have copies (MEMGUARD_FORK_COPY) of secretmem, nor of HIDDEN or NOFORK "
+                        "pages");
     if (!in_range(o->prekey_bytes, 4096, 1 << 20) || (o->prekey_bytes & (o->prekey_bytes - 1)) != 0)
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "prekey_bytes is %u: 4096 to 1048576, a power of two",
                         o->prekey_bytes);
@@ -113,7 +123,8 @@ static memguard_status read_environment(memguard_options *options) {
     if (name == NULL || name[0] == '\0') return MEMGUARD_OK;
     for (uint32_t i = 0; i < 4; i++) {
         if (strcmp(name, backend_names[i]) != 0) continue;
-        if (!breaks_require(i, options->require)) options->backend = i;
+        const bool breaks_policy = options->fork_policy == MEMGUARD_FORK_COPY && i == MEMGUARD_BACKEND_SECRETMEM;
+        if (!breaks_policy && !breaks_require(i, options->require)) options->backend = i;
         return MEMGUARD_OK;
     }
     return mg__fail(MEMGUARD_ERR_ARGUMENT, 0,
@@ -148,7 +159,13 @@ static memguard_status choose_auto(struct mg__vault *vault, uint32_t require) {
     return try_kind(vault, MG_KIND_LOCKED, MEMGUARD_BACKEND_LOCKED);
 }
 
+static memguard_status choose_copied(struct mg__vault *vault, uint32_t backend) {
+    if (backend == MEMGUARD_BACKEND_PLAIN) return try_kind(vault, MG_KIND_PLAIN_COPIED, backend);
+    return try_kind(vault, MG_KIND_LOCKED_COPIED, MEMGUARD_BACKEND_LOCKED);
+}
+
 static memguard_status choose_backend(struct mg__vault *vault, const memguard_options *options) {
+    if (options->fork_policy == MEMGUARD_FORK_COPY) return choose_copied(vault, options->backend);
     switch (options->backend) {
     case MEMGUARD_BACKEND_AUTO:
         return choose_auto(vault, options->require);
@@ -298,32 +315,75 @@ static memguard_status create(const memguard_options *options, struct mg__vault 
     }
     if (status != MEMGUARD_OK) return status;
     if (wants_thread(vault)) alive++;
+    if (mg__kind_is_copied(vault->kind)) atomic_fetch_add(&mg__fork_copies, 1);
     atomic_store(&vault->gate, MG_GATE_OPEN);
     atomic_fetch_add(&vault->generation, 1);
     *made_vault = vault;
     return MEMGUARD_OK;
 }
 
+static memguard_status raise_limit(void) {
+    const int error = mg__sys_raise_lock_limit();
+    if (error == 0) return MEMGUARD_OK;
+    return mg__fail(MEMGUARD_ERR_SYSTEM, error, "RLIMIT_MEMLOCK could not be raised to its hard limit (errno %d)",
+                    error);
+}
+
+/* A call of its own: noted, when the process has just become a copier. */
+static memguard_status create_noted(const memguard_options *options, memguard_vault **vault) {
+    struct mg__vault *created = NULL;
+    MG_REFUSE_FORKED();
+    mg__mutex_lock(&registry);
+    const memguard_status status = create(options, &created);
+    mg__mutex_unlock(&registry);
+    if (status == MEMGUARD_OK) *vault = mg__vault_token(created);
+    return status;
+}
+
 memguard_status memguard_vault_create(const memguard_options *given, memguard_vault **vault) {
     memguard_options options;
-    struct mg__vault *created = NULL;
     if (vault == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     *vault = NULL;
     MG_REFUSE_FORKED();
     memguard_status status = read_options(given, &options);
     if (status == MEMGUARD_OK) status = read_environment(&options);
     if (status == MEMGUARD_OK) status = start_process();
-    if (status != MEMGUARD_OK) return status;
-    if ((options.flags & MEMGUARD_RAISE_LIMIT) != 0) {
-        const int error = mg__sys_raise_lock_limit();
-        if (error != 0)
-            return mg__fail(MEMGUARD_ERR_SYSTEM, error,
-                            "RLIMIT_MEMLOCK could not be raised to its hard limit (errno %d)", error);
+    if (status == MEMGUARD_OK && options.fork_policy == MEMGUARD_FORK_COPY) status = mg__fork_enable();
+    if (status == MEMGUARD_OK && (options.flags & MEMGUARD_RAISE_LIMIT) != 0) status = raise_limit();
+    return status == MEMGUARD_OK ? create_noted(&options, vault) : status;
+}
+
+/* ---- forks ---- */
+
+bool mg__vaults_are_unlocked(void) { return mg__mutex_is_free(&registry); }
+
+/* A struct without a vault in it may have been in the hands of a thread that is not here: as good as new. */
+static void leave_behind(struct mg__vault *vault) {
+    if (!mg__vault_alive(vault)) {
+        atomic_store(&vault->control.state, 0);
+        memset((void *)&vault->coffer, 0, sizeof vault->coffer);
+        vault->arena = NULL;
+    } else if (!mg__kind_is_copied(vault->kind)) {
+        atomic_store(&vault->gate, MG_GATE_FORKED);
+        atomic_store(&vault->purge, MG_PURGE_NONE);
     }
+}
+
+void mg__vaults_leave_behind(void) {
     mg__mutex_lock(&registry);
-    status = create(&options, &created);
+    alive = 0;
+    for (uint32_t i = 0; i < made; i++) {
+        struct mg__vault *vault = mg__vault_by_index(i);
+        leave_behind(vault);
+        if (mg__vault_is_here(vault) && wants_thread(vault)) alive++;
+    }
     mg__mutex_unlock(&registry);
-    if (status == MEMGUARD_OK) *vault = mg__vault_token(created);
+}
+
+memguard_status mg__vaults_keep_house(void) {
+    mg__mutex_lock(&registry);
+    const memguard_status status = alive > 0 ? mg__housekeeper_start() : MEMGUARD_OK;
+    mg__mutex_unlock(&registry);
     return status;
 }
 
@@ -383,9 +443,11 @@ memguard_status memguard_vault_destroy(memguard_vault **token) {
     if (status == MEMGUARD_OK) {
         /* Nothing is in the host's hands and the gate is closed: nothing can be revoked here. */
         atomic_store(&vault->purge_until_ns, UINT64_MAX);
-        (void)mg__purge_secrets(vault);
+        uint64_t revoked = 0;
+        status = mg__purge_secrets(vault, &revoked);
         unfurnish(vault);
         mg__vault_renew_mark(vault);
+        if (mg__kind_is_copied(vault->kind)) atomic_fetch_sub(&mg__fork_copies, 1);
         atomic_fetch_add(&vault->generation, 1); /* last: from here on the struct may be made anew */
         *token = NULL;
     }

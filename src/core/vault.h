@@ -7,10 +7,18 @@
 #define MG_CORE_VAULT_H
 
 #include "core/coffer.h"
+#include "core/fork.h"
 #include "core/table.h"
 
 /* What the gate lets through. */
-enum mg__gate { MG_GATE_OPEN, MG_GATE_LOCKED, MG_GATE_CHANGING, MG_GATE_PURGING, MG_GATE_NO_KEY };
+enum mg__gate {
+    MG_GATE_OPEN,
+    MG_GATE_LOCKED,
+    MG_GATE_CHANGING,
+    MG_GATE_PURGING,
+    MG_GATE_NO_KEY,
+    MG_GATE_FORKED /* it stayed in the parent; for ever */
+};
 
 /* A purge waits without holding the control mutex, so that whoever it waits for may call whatever he likes. */
 enum { MG_DEFERRERS = 16 };
@@ -56,6 +64,8 @@ enum {
 struct mg__use_link {
     uint32_t mark; /* the vault's */
     struct mg__use_link *outer;
+    struct mg__entry *entry;
+    struct mg__use_page *page; /* null: shown where a view would be */
 };
 
 /* A thread that has called us. Type-stable. Each view that it acquires has a place here, with a mark that only the
@@ -67,6 +77,8 @@ struct mg__thread {
     uint32_t places;                   /* made so far */
     struct mg__use_link *_Atomic uses; /* innermost */
     struct mg__scope *scope;           /* innermost */
+    _Atomic uint32_t inside;           /* its thread is inside the library (fork.h) */
+    bool is_free;                      /* under the mutex of thread.c */
     _Atomic bool orphan;               /* its thread has ended, with views still out */
     struct mg__thread *next_free;
     _Atomic uint64_t *_Atomic views[MG_VIEW_SEGMENTS]; /* marks; a segment doubles the ones before; 0: free */
@@ -74,17 +86,21 @@ struct mg__thread {
 
 /* ---- the gate ---- */
 
-/* First line of every public function that touches state. */
-#define MG_REFUSE_FORKED()                                                                                             \
-    do {                                                                                                               \
-        if (MG_UNLIKELY(mg__sys_is_fork_child())) return mg__fail_plain(MEMGUARD_ERR_FORKED);                          \
-    } while (0)
-
+/* The first line of every public function that touches state is MG_REFUSE_FORKED() (fork.h). */
 struct mg__vault *mg__vault_find(const memguard_vault *token); /* NULL: stale */
 struct mg__vault *mg__vault_by_index(uint32_t index);          /* NULL: never made */
 memguard_vault *mg__vault_token(const struct mg__vault *vault);
 uint32_t mg__vault_count(void);
 static inline bool mg__vault_alive(const struct mg__vault *vault) { return (atomic_load(&vault->generation) & 1) != 0; }
+/* Alive, and not left in the parent by a child that has only copies. */
+static inline bool mg__vault_is_here(const struct mg__vault *vault) {
+    return mg__vault_alive(vault) && atomic_load(&vault->gate) != MG_GATE_FORKED;
+}
+/* In a child that settles. leave_behind: what is not copied answers FORKED from now on. keep_house: starts the thread if
+ * a vault wants it. */
+void mg__vaults_leave_behind(void);
+MG_MUST_USE memguard_status mg__vaults_keep_house(void);
+bool mg__vaults_are_unlocked(void);
 /* The control mutex, with a second look that the token still fits. STALE: not locked. */
 MG_MUST_USE memguard_status mg__vault_enter(const memguard_vault *token, struct mg__vault **vault);
 void mg__vault_leave(struct mg__vault *vault);
@@ -108,6 +124,9 @@ static inline void mg__vault_renew_mark(struct mg__vault *vault) {
     atomic_store(&vault->mark, atomic_load(&vault->mark) + MG_MARK_STEP);
 }
 static inline uint32_t mg__mark_vault(uint64_t mark) { return (uint32_t)mark & (MG_MARK_STEP - 1); }
+static inline struct mg__vault *mg__link_vault(const struct mg__use_link *link) {
+    return mg__vault_by_index(mg__mark_vault(link->mark) - 1);
+}
 static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
     return mg__vault_by_index(atomic_load_explicit(&entry->vault, memory_order_relaxed) - 1);
 }
@@ -116,6 +135,7 @@ static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
 
 MG_MUST_USE memguard_status mg__thread_start(void); /* once per process */
 struct mg__thread *mg__thread_self(void);           /* NULL: out of memory */
+struct mg__thread *mg__thread_known(void);          /* NULL: has none yet */
 struct mg__thread *mg__thread_by_number(uint32_t number);
 /* A place for a view: false without memory. *place and *serial go into the view. */
 MG_MUST_USE bool mg__thread_note_view(struct mg__thread *thread, const struct mg__vault *vault, uint32_t *place,
@@ -130,6 +150,14 @@ bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault 
 /* After a view was dropped: the record of a thread that has ended is recycled with its last view. */
 void mg__thread_settle(struct mg__thread *thread);
 void mg__thread_leave_scopes(struct mg__thread *thread); /* scope.c */
+/* Ends a `use` in a child without its thread, as far as can be done at once; the rest is done when the child settles. */
+void mg__thread_drop_use(struct mg__use_link *link);
+/* For forks. outside: nobody is inside. part: in the fork handler of a child; what other threads use is not used any more.
+ * settle: their scopes close, as when threads end; views go on. */
+bool mg__threads_are_outside(void);
+bool mg__threads_are_unlocked(void);
+void mg__threads_part(void);
+void mg__threads_settle(void);
 
 /* ---- secrets (secret.c) ---- */
 
@@ -194,6 +222,7 @@ void mg__limits_expire(uint64_t id);
 MG_MUST_USE bool mg__limits_are_over(const struct mg__entry *entry);
 /* Whether its borrows have outlived the grace. */
 MG_MUST_USE bool mg__limits_are_overdue(const struct mg__entry *entry);
+bool mg__limits_are_unlocked(void);
 void mg__limits_describe(const struct mg__entry *entry, memguard_info *info);
 /* Wipes what has expired in the vault; gives when to look again, on the boot-time clock. */
 uint64_t mg__limits_sweep(struct mg__vault *vault, uint64_t now_ms);
@@ -215,9 +244,12 @@ extern _Atomic uint32_t mg__purges_deferred;
 void mg__purge_resume(const struct mg__thread *whose);
 /* Takes the memory of an overdue secret away from those who borrow it; a compact slot is left to them. */
 void mg__purge_overdue(struct mg__vault *vault, struct mg__entry *entry);
-/* Destroys everything in the vault; those in the host's hands are waited for until purge_until_ns, then revoked.
- * Gives how many were. */
-uint64_t mg__purge_secrets(struct mg__vault *vault);
+/* Destroys everything in the vault; those in the host's hands are waited for until purge_until_ns, then revoked:
+ * *revoked is how many. FORKED: in a child that cannot go on with it. */
+MG_MUST_USE memguard_status mg__purge_secrets(struct mg__vault *vault, uint64_t *revoked);
+/* In a child that settles: what other threads had begun is completed, and revokes, at once; but what this thread
+ * borrows it may return first. */
+void mg__purges_settle(void);
 
 /* ---- housekeeper (housekeeper.c) ---- */
 

@@ -16,7 +16,20 @@
 
 #include "sys/sys.h"
 
-enum mg__kind { MG_KIND_SECRETMEM, MG_KIND_LOCKED, MG_KIND_PLAIN, MG_KINDS };
+/* The copied kinds are the only ones of which a child of fork gets a copy. */
+enum mg__kind {
+    MG_KIND_SECRETMEM,
+    MG_KIND_LOCKED,
+    MG_KIND_PLAIN,
+    MG_KIND_LOCKED_COPIED,
+    MG_KIND_PLAIN_COPIED,
+    MG_KINDS
+};
+static inline bool mg__kind_is_copied(enum mg__kind kind) { return kind >= MG_KIND_LOCKED_COPIED; }
+/* Whether its pages count against the lockable memory. */
+static inline bool mg__kind_is_locked(enum mg__kind kind) {
+    return kind != MG_KIND_PLAIN && kind != MG_KIND_PLAIN_COPIED;
+}
 
 enum { MG_REGION_FREE, MG_REGION_USED, MG_REGION_REVOKED, MG_REGION_GONE };
 
@@ -73,9 +86,34 @@ struct mg__neighbours {
 /* false: the address is not in the bank. */
 MG_MUST_USE bool mg__bank_locate(const void *address, struct mg__neighbours *found);
 
+/* ---- in a child of fork (copies.c) ---- */
+
+/* From now on only copies are wiped in an emergency: where the rest was, other things may lie. For signal and fork
+ * handlers. */
+void mg__bank_part(void);
+extern _Atomic bool mg__bank_is_parted;
+/* In a child that goes on with its copies, while nobody is at anything: the stores and pools of the other kinds begin
+ * anew, empty. */
+void mg__bank_forget_uncopied(void);
+/* Makes all copies this process's own, locked where they were, and counts them. LOCK_LIMIT: free ones were let go, and
+ * it was still too much. After a failure: call it again. */
+MG_MUST_USE memguard_status mg__bank_own_copies(void);
+
+/* Their parts. */
+void mg__chunks_forget_uncopied(void);
+uint64_t mg__chunks_copied_bytes(void); /* lockable ones */
+void mg__chunks_trim_copies(void);      /* lets free slots go, and runs kept for reuse */
+MG_MUST_USE int mg__chunks_own_copies(void);
+void mg__benches_forget_uncopied(void);
+uint64_t mg__benches_copied_bytes(void);
+MG_MUST_USE int mg__benches_own_copies(void);
+void mg__use_pages_forget_uncopied(void);
+
 /* ---- canary pattern (canary.c) ---- */
 
 MG_MUST_USE memguard_status mg__canary_start(void);
+/* From now on children of fork have it, too. */
+MG_MUST_USE memguard_status mg__canary_copy_on_fork(void);
 /* The pattern depends on the address modulo 16 alone. */
 void mg__canary_fill(unsigned char *p, size_t bytes);
 MG_MUST_USE bool mg__canary_intact(const unsigned char *p, size_t bytes);
@@ -84,6 +122,7 @@ MG_MUST_USE bool mg__canary_intact(const unsigned char *p, size_t bytes);
 
 void mg__budget_charge(enum mg__kind kind, size_t bytes);
 void mg__budget_release(enum mg__kind kind, size_t bytes);
+void mg__budget_restart(uint64_t locked); /* in a child: so much is in use */
 uint64_t mg__budget_in_use(void);
 /* True when all of a small number of bytes is scarce: sizes things as a share of the limit. */
 size_t mg__budget_share(unsigned part, size_t least, size_t most);
@@ -145,6 +184,10 @@ unsigned mg__use_page_count(void);
 MG_MUST_USE bool mg__use_page_revoke(uint64_t owner);
 /* Whose bytes the region shows; 0: nobody's, or it is no use page. From a signal handler, too. */
 uint64_t mg__use_page_owner(const struct mg__region *region);
+/* In a forked child (leave: in its fork handler): a page that shows bytes to a thread which is not here. */
+void mg__use_page_leave(struct mg__use_page *page);
+/* Wipes all such, and lets them go. */
+void mg__use_pages_take_back(void);
 void mg__use_page_note_wait(void);
 uint64_t mg__use_page_waits(void);
 

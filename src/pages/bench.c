@@ -24,7 +24,7 @@ static int map_top(enum mg__kind kind, unsigned char *top_low, size_t bytes) {
     int error = 0;
     if (kind != MG_KIND_SECRETMEM) {
         error = mg__sys_private_map(top_low, bytes);
-        return error != 0 || kind == MG_KIND_PLAIN ? error : mg__sys_lock(top_low, bytes);
+        return error != 0 || !mg__kind_is_locked(kind) ? error : mg__sys_lock(top_low, bytes);
     }
     mg__sys_hold_forks();
     const int descriptor = mg__sys_secret_open(bytes, &error);
@@ -45,7 +45,8 @@ static int map_bench(enum mg__kind kind, struct mg__bench *bench, size_t locked)
     unsigned char *reservation = mg__sys_reserve(bytes, &error);
     if (reservation == NULL) return error;
     unsigned char *low = reservation + page, *top_low = low + RESERVE_BYTES;
-    error = mg__sys_private_advise(low, RESERVE_BYTES + locked);
+    error = mg__kind_is_copied(kind) ? mg__sys_copied_advise(low, RESERVE_BYTES + locked)
+                                     : mg__sys_private_advise(low, RESERVE_BYTES + locked);
     if (error == 0) error = mg__sys_private_map(low, RESERVE_BYTES);
     if (error == 0) error = map_top(kind, top_low, locked);
     if (error != 0) {
@@ -201,10 +202,41 @@ unsigned mg__bench_count(void) {
     return sum;
 }
 
+void mg__benches_forget_uncopied(void) {
+    for (enum mg__kind kind = 0; !mg__kind_is_copied(kind); kind++)
+        memset((void *)&pools[kind], 0, sizeof pools[kind]);
+}
+
+static size_t locked_part(const struct mg__bench *bench) { return (size_t)(bench->top - bench->low) - RESERVE_BYTES; }
+
+uint64_t mg__benches_copied_bytes(void) {
+    uint64_t sum = 0;
+    const struct pool *pool = &pools[MG_KIND_LOCKED_COPIED];
+    const unsigned count = atomic_load_explicit(&pool->count, memory_order_relaxed);
+    for (unsigned i = 0; i < count; i++)
+        sum += locked_part(&pool->benches[i]);
+    return sum;
+}
+
+/* They were idle, and so blank, when the fork happened. The reserve is not locked and gets frames as it is used. */
+int mg__benches_own_copies(void) {
+    int error = 0;
+    for (enum mg__kind kind = MG_KIND_LOCKED_COPIED; kind < MG_KINDS; kind++) {
+        const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_relaxed);
+        for (unsigned i = 0; error == 0 && i < count; i++) {
+            const struct mg__bench *bench = &pools[kind].benches[i];
+            error = mg__sys_own(bench->low + RESERVE_BYTES, locked_part(bench), MG_ACCESS_WRITE,
+                                mg__kind_is_locked(kind));
+        }
+    }
+    return error;
+}
+
 /* ---- emergency ---- */
 
 static void each_bench(void (*visit)(struct mg__bench *bench, bool *any), bool *any) {
     for (int kind = 0; kind < MG_KINDS; kind++) {
+        if (atomic_load(&mg__bank_is_parted) && !mg__kind_is_copied((enum mg__kind)kind)) continue;
         const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_acquire);
         for (unsigned i = 0; i < count; i++)
             visit(&pools[kind].benches[i], any);

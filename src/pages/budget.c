@@ -14,12 +14,14 @@ unsigned mg__thread_hint(void) {
 }
 
 void mg__budget_charge(enum mg__kind kind, size_t bytes) {
-    if (kind != MG_KIND_PLAIN) atomic_fetch_add_explicit(&locked_bytes, bytes, memory_order_relaxed);
+    if (mg__kind_is_locked(kind)) atomic_fetch_add_explicit(&locked_bytes, bytes, memory_order_relaxed);
 }
 
 void mg__budget_release(enum mg__kind kind, size_t bytes) {
-    if (kind != MG_KIND_PLAIN) atomic_fetch_sub_explicit(&locked_bytes, bytes, memory_order_relaxed);
+    if (mg__kind_is_locked(kind)) atomic_fetch_sub_explicit(&locked_bytes, bytes, memory_order_relaxed);
 }
+
+void mg__budget_restart(uint64_t locked) { atomic_store_explicit(&locked_bytes, locked, memory_order_relaxed); }
 
 uint64_t mg__budget_in_use(void) { return atomic_load_explicit(&locked_bytes, memory_order_relaxed); }
 
@@ -30,7 +32,7 @@ size_t mg__budget_share(unsigned part, size_t least, size_t most) {
 }
 
 memguard_status mg__budget_check(enum mg__kind kind, uint64_t needed) {
-    const uint64_t limit = kind == MG_KIND_PLAIN ? UINT64_MAX : mg__sys_lock_limit(), in_use = mg__budget_in_use();
+    const uint64_t limit = mg__kind_is_locked(kind) ? mg__sys_lock_limit() : UINT64_MAX, in_use = mg__budget_in_use();
     if (limit == UINT64_MAX || (in_use <= limit && needed <= limit - in_use)) return MEMGUARD_OK;
     return mg__fail_lock_limit(limit, in_use, needed, 0);
 }
@@ -50,7 +52,7 @@ static memguard_status fail_memory(int error, size_t needed) {
 
 memguard_status mg__budget_fail(enum mg__kind kind, int error, size_t needed) {
     if (error == ENOMEM || error == EAGAIN || error == EPERM) {
-        const uint64_t limit = kind == MG_KIND_PLAIN ? UINT64_MAX : mg__sys_lock_limit();
+        const uint64_t limit = mg__kind_is_locked(kind) ? mg__sys_lock_limit() : UINT64_MAX;
         uint64_t maps = 0, allowed = 0;
         if (limit == UINT64_MAX ||
             (error == ENOMEM && (mg__sys_maps_exhausted(&maps, &allowed) || mg__sys_space_exhausted(needed, &allowed))))

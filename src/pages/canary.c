@@ -1,6 +1,6 @@
 /* The canary pattern: 16 random bytes, none of them zero (so that a stray string terminator is always noticed),
- * repeated by address. It is derived from no key. It rests on a read-only page that is kept out of dumps and
- * children. Must not know: slots. */
+ * repeated by address. It is derived from no key. It rests on a read-only page that is kept out of dumps, and
+ * out of children until there is a copied kind, whose children need it. Must not know: slots. */
 #include "pages/bank.h"
 
 typedef uint64_t lane __attribute__((vector_size(16), may_alias));
@@ -33,6 +33,11 @@ memguard_status mg__canary_start(void) {
     else
         (void)mg__sys_unmap(page, mg__sys_page()); /* it held nothing but randomness that was never used */
     return status;
+}
+
+memguard_status mg__canary_copy_on_fork(void) {
+    const int error = mg__sys_copy_on_fork((void *)(uintptr_t)pattern, mg__sys_page());
+    return error == 0 ? MEMGUARD_OK : mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
 }
 
 static size_t head_bytes(const unsigned char *p, size_t bytes) {

@@ -25,6 +25,7 @@ struct mg__chunk {
     unsigned char *reservation;
     size_t reserved_bytes;
     size_t slots;
+    enum mg__kind kind;
     bool is_run; /* one region, cached by its pages */
     bool apart;  /* for keys, never for what a host sees */
     struct mg__region regions[];
@@ -77,7 +78,8 @@ static int map_region(struct mg__region *region, int descriptor, size_t offset) 
     else
         error = mg__sys_private_map(region->base, region->bytes);
     if (error == 0 && region->kind == MG_KIND_SECRETMEM) error = mg__sys_secret_advise(region->base, region->bytes);
-    if (error == 0 && region->kind == MG_KIND_LOCKED) error = mg__sys_lock(region->base, region->bytes);
+    if (error == 0 && region->kind != MG_KIND_SECRETMEM && mg__kind_is_locked(region->kind))
+        error = mg__sys_lock(region->base, region->bytes);
     if (error != 0) return error;
     mg__canary_fill(region->base, region->bytes);
     return mg__sys_protect(region->base, region->bytes, MG_ACCESS_NONE);
@@ -91,7 +93,8 @@ static int map_regions(struct mg__chunk *chunk, enum mg__kind kind, size_t slot_
     if (kind == MG_KIND_SECRETMEM)
         descriptor = mg__sys_secret_open(chunk->slots * slot_bytes, &error);
     else
-        error = mg__sys_private_advise(at - page, chunk->reserved_bytes);
+        error = mg__kind_is_copied(kind) ? mg__sys_copied_advise(at - page, chunk->reserved_bytes)
+                                         : mg__sys_private_advise(at - page, chunk->reserved_bytes);
     for (size_t i = 0; error == 0 && i < chunk->slots; i++, at += slot_bytes + page) {
         struct mg__region *region = &chunk->regions[i];
         region->base = at;
@@ -132,6 +135,7 @@ static int make_chunk(enum mg__kind kind, size_t slots, size_t slot_bytes, struc
     struct mg__chunk *chunk = calloc(1, sizeof *chunk + slots * sizeof(struct mg__region));
     if (chunk == NULL) return ENOMEM;
     chunk->slots = slots;
+    chunk->kind = kind;
     const int error = map_chunk(chunk, kind, slot_bytes);
     if (error != 0) {
         free(chunk);
@@ -342,7 +346,7 @@ memguard_status mg__bank_reserve(enum mg__kind kind, size_t slots) {
     if (slots > MG_FIFO_CELLS / 2)
         return mg__fail(MEMGUARD_ERR_MAP_LIMIT, 0, "%zu guarded slots: at most %d can be kept ready", slots,
                         MG_FIFO_CELLS / 2);
-    const uint64_t limit = kind == MG_KIND_PLAIN ? UINT64_MAX : mg__sys_lock_limit(), in_use = mg__budget_in_use();
+    const uint64_t limit = mg__kind_is_locked(kind) ? mg__sys_lock_limit() : UINT64_MAX, in_use = mg__budget_in_use();
     if (limit != UINT64_MAX && slots * mg__sys_page() > limit)
         return mg__fail_lock_limit(limit, in_use, slots * mg__sys_page(), 0);
     mg__mutex_lock(&store->grow);
@@ -427,7 +431,7 @@ void mg__region_give(struct mg__region *region, size_t data_bytes) {
 
 bool mg__region_revoke(struct mg__region *region) {
     int error = 0;
-    const bool shared = region->kind == MG_KIND_SECRETMEM, locked = region->kind == MG_KIND_LOCKED;
+    const bool shared = region->kind == MG_KIND_SECRETMEM, locked = !shared && mg__kind_is_locked(region->kind);
     void *moved = mg__sys_take_away(region->base, region->bytes, shared, locked, &error);
     if (moved != NULL) {
         if (error == 0) mg__wipe(moved, region->bytes);
@@ -454,9 +458,10 @@ static uint32_t probe_revoke(void) {
 }
 
 static uint32_t kind_protections(enum mg__kind kind) {
-    static const uint32_t always = MEMGUARD_PROTECT_NODUMP | MEMGUARD_PROTECT_NOFORK | MEMGUARD_PROTECT_NOMERGE;
-    if (kind == MG_KIND_SECRETMEM) return always | MEMGUARD_PROTECT_LOCKED | MEMGUARD_PROTECT_HIDDEN;
-    return kind == MG_KIND_LOCKED ? always | MEMGUARD_PROTECT_LOCKED : always;
+    uint32_t bits = MEMGUARD_PROTECT_NODUMP | MEMGUARD_PROTECT_NOMERGE;
+    if (mg__kind_is_locked(kind)) bits |= MEMGUARD_PROTECT_LOCKED;
+    if (kind == MG_KIND_SECRETMEM) bits |= MEMGUARD_PROTECT_HIDDEN;
+    return mg__kind_is_copied(kind) ? bits : bits | MEMGUARD_PROTECT_NOFORK;
 }
 
 memguard_status mg__bank_probe(enum mg__kind kind, uint32_t *protections) {
@@ -509,6 +514,7 @@ void mg__bank_emergency_wipe(void) {
     struct mg__chunk *chunk = atomic_load_explicit(&all_chunks, memory_order_acquire);
     atomic_store(&mg__bank_wiped, true);
     for (; chunk != NULL; chunk = chunk->next) {
+        if (atomic_load(&mg__bank_is_parted) && !mg__kind_is_copied(chunk->kind)) continue;
         if (!begin_wiping(chunk)) continue; /* unmapped, after it was wiped */
         for (size_t i = 0; i < chunk->slots; i++) {
             const uint32_t state = atomic_load_explicit(&chunk->regions[i].state, memory_order_acquire);
@@ -542,3 +548,61 @@ bool mg__bank_locate(const void *address, struct mg__neighbours *found) {
     }
     return false;
 }
+
+/* ---- in a child of fork ---- */
+
+static bool is_gone(const struct mg__chunk *chunk) {
+    return atomic_load_explicit(&chunk->memory, memory_order_acquire) == CHUNK_EMPTY;
+}
+
+/* The structs of what stayed behind are not used again: something else may lie where their memory was. */
+void mg__chunks_forget_uncopied(void) {
+    struct mg__chunk *chunk = atomic_load_explicit(&all_chunks, memory_order_acquire);
+    for (; chunk != NULL; chunk = chunk->next) {
+        if (mg__kind_is_copied(chunk->kind) || is_gone(chunk)) continue;
+        atomic_store(&chunk->memory, CHUNK_EMPTY);
+        for (size_t i = 0; i < chunk->slots; i++)
+            atomic_store(&chunk->regions[i].state, MG_REGION_GONE);
+    }
+    for (enum mg__kind kind = 0; !mg__kind_is_copied(kind); kind++) {
+        mg__fifo_forget(&stores[kind].free_slots);
+        memset((void *)&stores[kind], 0, sizeof stores[kind]);
+    }
+}
+
+/* What `visit` gives for all copies that are there, added up; stops at the first negative value. */
+static int64_t each_copy(int64_t (*visit)(struct mg__region *)) {
+    int64_t sum = 0;
+    struct mg__chunk *chunk = atomic_load_explicit(&all_chunks, memory_order_acquire);
+    for (; chunk != NULL; chunk = chunk->next) {
+        if (!mg__kind_is_copied(chunk->kind) || is_gone(chunk)) continue;
+        for (size_t i = 0; i < chunk->slots; i++) {
+            if (atomic_load(&chunk->regions[i].state) >= MG_REGION_REVOKED) continue;
+            const int64_t value = visit(&chunk->regions[i]);
+            if (value < 0) return value;
+            sum += value;
+        }
+    }
+    return sum;
+}
+
+static int64_t lockable_bytes(struct mg__region *region) {
+    return mg__kind_is_locked(region->kind) ? (int64_t)region->bytes : 0;
+}
+
+uint64_t mg__chunks_copied_bytes(void) { return (uint64_t)each_copy(lockable_bytes); }
+
+void mg__chunks_trim_copies(void) {
+    struct store *store = &stores[MG_KIND_LOCKED_COPIED];
+    mg__mutex_lock(&store->grow);
+    (void)trim(store);
+    (void)trim_slots(store);
+    mg__mutex_unlock(&store->grow);
+}
+
+static int64_t own(struct mg__region *region) {
+    const int access = atomic_load_explicit(&region->access, memory_order_relaxed);
+    return -(int64_t)mg__sys_own(region->base, region->bytes, access, mg__kind_is_locked(region->kind));
+}
+
+int mg__chunks_own_copies(void) { return (int)-each_copy(own); }

@@ -57,6 +57,13 @@ struct mg__region *mg__fifo_pop(struct mg__fifo *fifo) {
     }
 }
 
+void mg__fifo_forget(struct mg__fifo *fifo) {
+    struct mg__fifo_cell *cells = atomic_exchange(&fifo->cells, NULL);
+    atomic_store(&fifo->head, 0);
+    atomic_store(&fifo->tail, 0);
+    if (cells != NULL) (void)mg__sys_unmap(cells, sizeof *cells * MG_FIFO_CELLS); /* at worst address space stays */
+}
+
 size_t mg__fifo_count(const struct mg__fifo *fifo) {
     const uint64_t head = atomic_load_explicit(&fifo->head, memory_order_relaxed);
     const uint64_t tail = atomic_load_explicit(&fifo->tail, memory_order_relaxed);

@@ -24,6 +24,8 @@ MG_MUST_USE int mg__fifo_start(struct mg__fifo *fifo);
 struct mg__region *mg__fifo_pop(struct mg__fifo *fifo);
 /* false when full. */
 MG_MUST_USE bool mg__fifo_push(struct mg__fifo *fifo, struct mg__region *region);
+/* Empty and not started again, whatever is in it. */
+void mg__fifo_forget(struct mg__fifo *fifo);
 size_t mg__fifo_count(const struct mg__fifo *fifo);
 
 #endif

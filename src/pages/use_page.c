@@ -4,6 +4,7 @@
 #include "pages/bank.h"
 
 enum { MOST_PAGES = 64, TAKING_OVER = 1 };
+enum { IDLE, BUSY, LEFT }; /* `busy` */
 
 struct pool {
     struct mg__use_page pages[MOST_PAGES];
@@ -48,8 +49,8 @@ static struct mg__use_page *try_take(struct pool *pool) {
     unsigned i = count == 0 ? 0 : mg__thread_hint() % count;
     for (unsigned tried = 0; tried < count; tried++) {
         struct mg__use_page *page = &pool->pages[i];
-        uint32_t idle = 0;
-        if (atomic_compare_exchange_strong_explicit(&page->busy, &idle, 1, memory_order_acquire, memory_order_relaxed))
+        uint32_t idle = IDLE;
+        if (atomic_compare_exchange_strong_explicit(&page->busy, &idle, BUSY, memory_order_acquire, memory_order_relaxed))
             return page;
         if (++i == count) i = 0;
     }
@@ -59,7 +60,7 @@ static struct mg__use_page *try_take(struct pool *pool) {
 /* A page whose region a purge took away gets a new one at its next use. */
 static bool refurnish(struct mg__use_page *page, enum mg__kind kind) {
     if (MG_LIKELY(page->region != NULL) || furnish(page, kind) == MEMGUARD_OK) return true;
-    atomic_store_explicit(&page->busy, 0, memory_order_release);
+    atomic_store_explicit(&page->busy, IDLE, memory_order_release);
     return false;
 }
 
@@ -94,7 +95,7 @@ void mg__use_page_give(struct mg__use_page *page, size_t data_bytes) {
         page->region = NULL; /* retired when it was revoked; the next holder gets another */
     else
         mg__canary_fill(mg__region_data(page->region, data_bytes), data_bytes);
-    atomic_store_explicit(&page->busy, 0, memory_order_release);
+    atomic_store_explicit(&page->busy, IDLE, memory_order_release);
 }
 
 memguard_status mg__use_page_prepare(enum mg__kind kind, unsigned parallel) {
@@ -138,6 +139,25 @@ bool mg__use_page_revoke(uint64_t owner) {
             taken = revoke_page(&pools[kind].pages[i], owner) && taken;
     }
     return taken;
+}
+
+void mg__use_pages_forget_uncopied(void) {
+    for (enum mg__kind kind = 0; !mg__kind_is_copied(kind); kind++)
+        memset((void *)&pools[kind], 0, sizeof pools[kind]);
+}
+
+void mg__use_page_leave(struct mg__use_page *page) { atomic_store(&page->busy, LEFT); }
+
+void mg__use_pages_take_back(void) {
+    for (enum mg__kind kind = MG_KIND_LOCKED_COPIED; kind < MG_KINDS; kind++) {
+        const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_acquire);
+        for (unsigned i = 0; i < count; i++) {
+            struct mg__use_page *page = &pools[kind].pages[i];
+            if (atomic_load(&page->busy) != LEFT) continue;
+            mg__use_page_end(page, false);
+            mg__use_page_give(page, mg__sys_page());
+        }
+    }
 }
 
 void mg__use_page_note_wait(void) { atomic_fetch_add_explicit(&waits, 1, memory_order_relaxed); }

@@ -41,6 +41,13 @@ int mg__sys_lock(void *address, size_t bytes);
 int mg__sys_secret_advise(void *address, size_t bytes);
 /* Keeps a table out of children: zero there. */
 int mg__sys_zero_on_fork(void *address, size_t bytes);
+/* As mg__sys_private_advise, for pages of which children of fork get copies. */
+int mg__sys_copied_advise(void *address, size_t bytes);
+/* Takes mg__sys_zero_on_fork back. */
+int mg__sys_copy_on_fork(void *address, size_t bytes);
+/* In a child: gives copied pages frames of their own (`locked`: locked ones, as locks are not inherited), whatever their
+ * access; afterwards it is `access`. ENOMEM, EAGAIN, EPERM: over the limit. Others may use the pages meanwhile. */
+int mg__sys_own(void *address, size_t bytes, int access, bool locked);
 
 /* Takes pages away from whoever uses them: makes them writable at a new address, while at the old one nobody has
  * access any more. `shared`: of secretmem; `locked`: by mg__sys_lock. Then mg__sys_blank must follow. NULL: not
@@ -82,6 +89,7 @@ struct mg__mutex {
 };
 void mg__mutex_lock(struct mg__mutex *mutex);
 void mg__mutex_unlock(struct mg__mutex *mutex);
+static inline bool mg__mutex_is_free(const struct mg__mutex *mutex) { return atomic_load(&mutex->state) == 0; }
 
 /* Sleeps while *word == expected, at most timeout_ns (UINT64_MAX: no limit); may wake early. */
 void mg__sys_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns);
@@ -111,21 +119,45 @@ bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high);
 
 /* ---- fork ---- */
 
+/* What the fork word says. It lies in memory that every fork and clone makes zero: so a child is MG_FORK_CHILD until its
+ * own fork handler says something else. */
+enum {
+    MG_FORK_CHILD,    /* a copy of the process that owns the vaults */
+    MG_FORK_OWNER,    /* it owns them, and no child will go on with a copy */
+    MG_FORK_COPIER,   /* it owns them, and a child may: calls say when they begin and end */
+    MG_FORK_NEAR,     /* the same, while a fork waits or happens */
+    MG_FORK_UNSETTLED /* a child that may go on with its copy, before its first call */
+};
+
 /* Marks this process as the owner. Afterwards mg__sys_is_fork_child is false here and true in a child of fork or
  * clone. */
 int mg__sys_fork_mark(void);
-extern _Atomic uint32_t *_Atomic mg__sys_fork_word; /* 1 in the owner, 0 in a child; null before the mark */
+extern _Atomic uint32_t *_Atomic mg__sys_fork_word; /* MG_FORK_*; null before the mark */
 /* No fork by the C library between the two, in any thread. (A raw clone is not held.) */
 void mg__sys_hold_forks(void);
 void mg__sys_let_forks(void);
-bool mg__sys_fork_by_pid(void); /* the slow way, where no page can be zeroed by a fork */
-extern bool mg__sys_fork_word_trusted;
+bool mg__sys_fork_by_pid(void);       /* the slow way, where no page can be zeroed by a fork */
+extern bool mg__sys_fork_word_trusted; /* false there: the word does not tell children */
+
+/* Told around each fork by the C library, in the thread that forks; forks come one after another. Set once. */
+enum mg__fork_event { MG_FORK_PREPARES, MG_FORK_IN_PARENT, MG_FORK_IN_CHILD };
+extern void (*_Atomic mg__sys_on_fork)(enum mg__fork_event event);
+/* True in the thread that forks, from the first handler to the last. */
+bool mg__sys_is_forking(void);
 
 static inline bool mg__sys_is_fork_child(void) {
     const _Atomic uint32_t *word = atomic_load_explicit(&mg__sys_fork_word, memory_order_acquire);
     if (MG_UNLIKELY(word == NULL)) return false;
-    if (MG_LIKELY(mg__sys_fork_word_trusted)) return atomic_load_explicit(word, memory_order_relaxed) == 0;
+    if (MG_LIKELY(mg__sys_fork_word_trusted)) return atomic_load_explicit(word, memory_order_relaxed) == MG_FORK_CHILD;
     return mg__sys_fork_by_pid();
+}
+
+/* True in an owner whose children never go on, or before there is one: nothing else is to be asked. */
+static inline bool mg__sys_is_plain_owner(void) {
+    const _Atomic uint32_t *word = atomic_load_explicit(&mg__sys_fork_word, memory_order_acquire);
+    if (MG_UNLIKELY(word == NULL)) return true;
+    if (MG_LIKELY(mg__sys_fork_word_trusted)) return atomic_load_explicit(word, memory_order_relaxed) == MG_FORK_OWNER;
+    return !mg__sys_fork_by_pid();
 }
 
 /* ---- the processor (arch_*.S, arch_*.c) ---- */

@@ -29,6 +29,7 @@
 #endif
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
+#define MADV_KEEPONFORK 19
 #endif
 
 /* ---- the table ---- */
@@ -145,6 +146,31 @@ int mg__sys_private_advise(void *address, size_t bytes) {
     if (error == 0) error = advise_if_known(address, bytes, MADV_NOHUGEPAGE);
     if (error == 0) error = advise_if_known(address, bytes, MADV_UNMERGEABLE);
     return error;
+}
+
+int mg__sys_copied_advise(void *address, size_t bytes) {
+    int error = result(CALL.madvise(address, bytes, MADV_DONTDUMP));
+    if (error == 0) error = advise_if_known(address, bytes, MADV_NOHUGEPAGE);
+    if (error == 0) error = advise_if_known(address, bytes, MADV_UNMERGEABLE);
+    return error;
+}
+
+int mg__sys_copy_on_fork(void *address, size_t bytes) { return result(CALL.madvise(address, bytes, MADV_KEEPONFORK)); }
+
+/* Writes to each page what is there already; atomic, since the host may be writing to it. */
+static void take_frames(void *address, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += mg__sys_page())
+        atomic_fetch_or_explicit((_Atomic unsigned char *)address + i, 0, memory_order_relaxed);
+}
+
+/* Writable first: mlock of pages without access does not make them present (mlock(2): ENOMEM). */
+int mg__sys_own(void *address, size_t bytes, int access, bool locked) {
+    int error = mg__sys_protect(address, bytes, MG_ACCESS_WRITE);
+    if (error != 0) return error;
+    if (locked) error = result(CALL.mlock(address, bytes));
+    if (error == 0) take_frames(address, bytes);
+    const int closed = access == MG_ACCESS_WRITE ? 0 : mg__sys_protect(address, bytes, access);
+    return error != 0 ? error : closed;
 }
 
 int mg__sys_private_map(void *address, size_t bytes) {
@@ -477,22 +503,67 @@ bool mg__sys_fork_by_pid(void) { return getpid() != owner; }
 
 static struct mg__mutex mark_mutex;
 
-/* Between the making of shared pages and the advice that keeps them out of children there must be no fork. */
-static struct mg__mutex no_fork;
+static struct mg__mutex fork_turn; /* forks, one after another */
+static MG_THREAD unsigned forking; /* this thread is in a fork; 2: and in another one, by a signal handler */
 
-void mg__sys_hold_forks(void) { mg__mutex_lock(&no_fork); }
-void mg__sys_let_forks(void) { mg__mutex_unlock(&no_fork); }
+bool mg__sys_is_forking(void) { return forking != 0; }
+
+/* Between the making of shared pages and the advice that keeps them out of children there must be no fork. Signals are
+ * blocked, or a handler that forks would wait for the thread that it interrupted. The thread that forks need not ask
+ * (a fork handler of the host's may call us). */
+static struct mg__mutex no_fork;
+static struct mg__sys_signals before_no_fork; /* under no_fork */
+
+void mg__sys_hold_forks(void) {
+    struct mg__sys_signals saved;
+    if (forking != 0) return;
+    mg__sys_signals_block(&saved);
+    mg__mutex_lock(&no_fork);
+    before_no_fork = saved;
+}
+
+void mg__sys_let_forks(void) {
+    if (forking != 0) return;
+    const struct mg__sys_signals saved = before_no_fork;
+    mg__mutex_unlock(&no_fork);
+    mg__sys_signals_restore(&saved);
+}
+
+void (*_Atomic mg__sys_on_fork)(enum mg__fork_event event);
+
+static void tell(enum mg__fork_event event) {
+    void (*on_fork)(enum mg__fork_event) = atomic_load(&mg__sys_on_fork);
+    if (on_fork != NULL) on_fork(event);
+}
+
+/* The turn first, then whoever must come to rest, who may need no_fork for that. */
+static void before_fork(void) {
+    if (forking++ != 0) return;
+    mg__mutex_lock(&fork_turn);
+    tell(MG_FORK_PREPARES);
+    mg__mutex_lock(&no_fork);
+}
+
+static void after_fork(enum mg__fork_event event) {
+    if (forking == 0 || --forking != 0) return; /* 0: registered while a fork was under way */
+    mg__mutex_unlock(&no_fork);
+    tell(event);
+    mg__mutex_unlock(&fork_turn);
+}
+
+static void after_fork_in_parent(void) { after_fork(MG_FORK_IN_PARENT); }
+static void after_fork_in_child(void) { after_fork(MG_FORK_IN_CHILD); }
 
 static int make_mark(void) {
     int error = 0;
     if (atomic_load(&mg__sys_fork_word) != NULL) return 0;
-    error = pthread_atfork(mg__sys_hold_forks, mg__sys_let_forks, mg__sys_let_forks);
+    error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     if (error != 0) return error;
     _Atomic uint32_t *word = mg__sys_map_table(mg__sys_page(), &error);
     if (word == NULL) return error;
     mg__sys_fork_word_trusted = mg__sys_zero_on_fork((void *)word, mg__sys_page()) == 0;
     owner = getpid();
-    atomic_store(word, 1);
+    atomic_store(word, MG_FORK_OWNER);
     atomic_store_explicit(&mg__sys_fork_word, word, memory_order_release); /* publishes the rest */
     return 0;
 }

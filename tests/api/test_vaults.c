@@ -82,7 +82,7 @@ TEST(unknown_values_of_every_option_are_refused) {
         if ((1U << bit) > MEMGUARD_PROTECT_ALL) REFUSE_FIELD(require, 1U << bit);
         if ((1U << bit) > MEMGUARD_RAISE_LIMIT) REFUSE_FIELD(flags, 1U << bit);
     }
-    REFUSE_FIELD(fork_policy, 1);
+    REFUSE_FIELD(fork_policy, 2);
     REFUSE_FIELD(fork_policy, UINT32_MAX);
     for (size_t i = 0; i < sizeof prekeys / sizeof prekeys[0]; i++) REFUSE_FIELD(prekey_bytes, prekeys[i]);
     REFUSE_FIELD(rekey_ms, 1);

@@ -1,0 +1,68 @@
+/* core/settle: what a child of fork does with its copy before its first call (fork.h). At the fork nobody was inside the library; of
+ * the threads only this one lives on. The copies become its own; it seals under a prefix of its own; what other threads had begun
+ * ends; vaults that are not copied stay behind, and are not touched. docs/KEYS.md, section 7. Must not know: how bytes
+ * are sealed. */
+#include "core/vault.h"
+
+/* Nobody can have one of them; their indices are out of use here. */
+static void leave_behind(struct mg__entry *entry, uint64_t word) {
+    atomic_store(&entry->word, (word >> 32 << 32) | MG_WORD_S);
+}
+
+/* Shown to nobody any more: closed. A refusal leaves it open to this process alone, and the next borrow's end tries again. */
+static void close_left_open(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
+    if ((word & MG_WORD_X) != 0 || entry->views != 0 || (atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0) return;
+    const bool sealed = atomic_load(&entry->rest) == MEMGUARD_SEALED;
+    memguard_status status = MEMGUARD_OK;
+    if (!sealed)
+        status = mg__settle(entry);
+    else if (entry->open.region != NULL)
+        status = mg__close(vault, entry, false);
+    (void)status;
+}
+
+/* What ended with the threads that are not here. */
+static void settle_copy(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
+    const uint64_t ends = word & (MG_WORD_D | MG_WORD_R);
+    if (ends == 0) {
+        close_left_open(vault, entry, word);
+    } else if (mg__entry_seize_idle(entry, word, MG_WORD_D)) {
+        mg__secret_after(entry, (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING);
+    }
+}
+
+static void settle_entries(void) {
+    const uint32_t count = mg__table_count();
+    for (uint32_t i = 0; i < count; i++) {
+        struct mg__entry *entry = mg__entry_by_index(i);
+        const uint64_t word = atomic_load(&entry->word);
+        struct mg__vault *vault = atomic_load(&entry->vault) == 0 ? NULL : mg__vault_of(entry);
+        if ((word & MG_WORD_L) == 0 || vault == NULL) continue;
+        if (mg__vault_is_here(vault))
+            settle_copy(vault, entry, word);
+        else
+            leave_behind(entry, word);
+    }
+}
+
+static void settle_vaults(void) {
+    const uint32_t count = mg__vault_count();
+    for (uint32_t i = 0; i < count; i++) {
+        struct mg__vault *vault = mg__vault_by_index(i);
+        if (mg__vault_is_here(vault)) mg__coffer_settle(&vault->coffer);
+    }
+    mg__purges_settle();
+}
+
+memguard_status mg__settle_child(void) {
+    memguard_status status = mg__bank_own_copies();
+    if (status == MEMGUARD_OK) status = mg__prefix_redraw();
+    if (status != MEMGUARD_OK) return status;
+    mg__bank_forget_uncopied();
+    mg__vaults_leave_behind();
+    settle_entries();
+    mg__use_pages_take_back();
+    mg__threads_settle();
+    settle_vaults();
+    return mg__vaults_keep_house();
+}
