@@ -64,10 +64,10 @@ static bool body_assemble(struct mg__coffer *coffer, unsigned char key[MG_KEY_BY
     return true;
 }
 
-static bool body_secrets_key(struct mg__coffer *coffer, unsigned char key[MG_KEY_BYTES]) {
+static bool body_derived_key(struct mg__coffer *coffer, uint64_t id, unsigned char key[MG_KEY_BYTES]) {
     unsigned char whole[MG_KEY_BYTES];
     if (!body_assemble(coffer, whole)) return false;
-    mg__crypto_derive(key, MG_DERIVE_SECRETS, whole);
+    mg__crypto_derive(key, id, whole);
     return true;
 }
 
@@ -164,15 +164,18 @@ static int draw_masks(struct mg__coffer *coffer) {
 static void body_start_lease(void *arg) {
     struct start_work *work = arg;
     struct mg__coffer *coffer = work->coffer;
-    unsigned char key[MG_KEY_BYTES], subkey[MG_KEY_BYTES];
-    work->no_key = !body_secrets_key(coffer, key);
+    unsigned char whole[MG_KEY_BYTES], key[MG_KEY_BYTES], subkey[MG_KEY_BYTES], chunks[MG_KEY_BYTES];
+    work->no_key = !body_assemble(coffer, whole);
     if (work->no_key) return;
+    mg__crypto_derive(key, MG_DERIVE_SECRETS, whole);
+    mg__crypto_derive(chunks, MG_DERIVE_CHUNKS, whole);
     mg__crypto_subkey(subkey, key, work->prefix);
     begin_change(coffer);
     work->error = draw_masks(coffer);
     if (work->error == 0) {
         store_masked(value_area(coffer)->keys[0], mask_area(coffer)->keys[0], key);
         store_masked(value_area(coffer)->keys[1], mask_area(coffer)->keys[1], subkey);
+        store_masked(value_area(coffer)->keys[MG_LEASE_CHUNKS], mask_area(coffer)->keys[MG_LEASE_CHUNKS], chunks);
         atomic_store_explicit(&coffer->lease_prefixes[1], work->number, memory_order_release);
     }
     end_change(coffer);
@@ -238,7 +241,7 @@ static bool body_leased_key(struct mg__coffer *coffer, size_t k, uint64_t sequen
 }
 
 static size_t leased_slot(struct mg__coffer *coffer, uint32_t prefix) {
-    for (size_t k = 1; k < MG_LEASE_KEYS; k++)
+    for (size_t k = 1; k <= MG_LEASE_SUBKEYS; k++)
         if (atomic_load_explicit(&coffer->lease_prefixes[k], memory_order_acquire) == prefix) return k;
     return 0;
 }
@@ -255,7 +258,7 @@ static void body_keep(struct mg__coffer *coffer, uint64_t sequence, uint32_t pre
     if (mg__sys_random(mask, sizeof mask) != 0) return;
     if (atomic_exchange_explicit(&coffer->lease_writer, 1, memory_order_acquire) != 0) return;
     if (atomic_load(&coffer->sequence) == sequence) {
-        const size_t k = 2 + coffer->next_victim++ % (MG_LEASE_KEYS - 2);
+        const size_t k = 2 + coffer->next_victim++ % (MG_LEASE_SUBKEYS - 1);
         atomic_fetch_add(&coffer->sequence, 1);
         atomic_store_explicit(&coffer->lease_prefixes[k], 0, memory_order_release);
         body_store_mask(coffer, k, mask);
@@ -274,6 +277,34 @@ enum answer {
     ANSWER_NO_KEY
 }; /* AGAIN: the lease changed meanwhile */
 
+struct work {
+    struct mg__coffer *coffer;
+    const unsigned char *object; /* id of what the chunk belongs to; null: a secret */
+    unsigned char tail[MG_TAIL_BYTES];
+    uint32_t prefix;
+    unsigned char *out;
+    const unsigned char *in;
+    size_t bytes;
+    bool seals, strict;
+    enum answer answer;
+};
+
+/* C(o, p) of Kc. */
+static void body_chunk_subkey(const struct work *work, const unsigned char chunks[MG_KEY_BYTES],
+                              unsigned char subkey[MG_KEY_BYTES]) {
+    unsigned char key[MG_KEY_BYTES], bytes[MG_PREFIX_BYTES];
+    mg__crypto_subkey(key, chunks, work->object);
+    mg__prefix_bytes(work->prefix, bytes);
+    mg__crypto_subkey(subkey, key, bytes);
+}
+
+static enum answer body_chunk_leased(const struct work *work, uint64_t sequence, unsigned char subkey[MG_KEY_BYTES]) {
+    unsigned char chunks[MG_KEY_BYTES];
+    if (!body_leased_key(work->coffer, MG_LEASE_CHUNKS, sequence, chunks)) return ANSWER_AGAIN;
+    body_chunk_subkey(work, chunks, subkey);
+    return ANSWER_OK;
+}
+
 static enum answer body_derive_leased(struct mg__coffer *coffer, uint64_t sequence, uint32_t prefix,
                                       unsigned char subkey[MG_KEY_BYTES]) {
     unsigned char key[MG_KEY_BYTES], bytes[MG_PREFIX_BYTES];
@@ -284,61 +315,53 @@ static enum answer body_derive_leased(struct mg__coffer *coffer, uint64_t sequen
     return ANSWER_OK;
 }
 
-/* The subkey of *prefix; for sealing: of the one in use, if that is not earlier, which is then told. */
-static enum answer body_leased_subkey(struct mg__coffer *coffer, bool seals, uint32_t *prefix,
-                                      unsigned char subkey[MG_KEY_BYTES]) {
+/* The subkey of the prefix; for sealing: of the one in use, if that is not earlier, which is then told. */
+static enum answer body_leased_subkey(struct work *work, unsigned char subkey[MG_KEY_BYTES]) {
+    struct mg__coffer *coffer = work->coffer;
     const uint64_t sequence = atomic_load_explicit(&coffer->sequence, memory_order_acquire);
     const uint32_t sealing = atomic_load_explicit(&coffer->lease_prefixes[1], memory_order_acquire);
     if (MG_UNLIKELY((sequence & 1) != 0)) return ANSWER_AGAIN;
     if (MG_UNLIKELY(sealing == 0)) return ANSWER_NO_LEASE;
-    if (seals && *prefix < sealing) *prefix = sealing;
-    const size_t k = leased_slot(coffer, *prefix);
-    if (MG_UNLIKELY(k == 0)) return body_derive_leased(coffer, sequence, *prefix, subkey);
+    if (work->seals && work->prefix < sealing) work->prefix = sealing;
+    if (work->object != NULL) return body_chunk_leased(work, sequence, subkey);
+    const size_t k = leased_slot(coffer, work->prefix);
+    if (MG_UNLIKELY(k == 0)) return body_derive_leased(coffer, sequence, work->prefix, subkey);
     return body_leased_key(coffer, k, sequence, subkey) ? ANSWER_OK : ANSWER_AGAIN;
 }
 
-static enum answer body_strict_subkey(struct mg__coffer *coffer, bool seals, uint32_t *prefix,
-                                      unsigned char subkey[MG_KEY_BYTES]) {
+static enum answer body_strict_subkey(struct work *work, unsigned char subkey[MG_KEY_BYTES]) {
     unsigned char key[MG_KEY_BYTES], bytes[MG_PREFIX_BYTES];
-    if (seals)
-        *prefix = mg__prefix_current(bytes);
+    const bool chunk = work->object != NULL;
+    if (work->seals)
+        work->prefix = mg__prefix_current(bytes);
     else
-        mg__prefix_bytes(*prefix, bytes);
-    if (MG_UNLIKELY(*prefix == 0)) return ANSWER_NO_KEY; /* a forked child has none to seal under until it draws one */
-    if (!body_secrets_key(coffer, key)) return ANSWER_NO_KEY;
-    mg__crypto_subkey(subkey, key, bytes);
+        mg__prefix_bytes(work->prefix, bytes);
+    if (MG_UNLIKELY(work->prefix == 0)) return ANSWER_NO_KEY; /* a forked child has none to seal under until it draws one */
+    if (!body_derived_key(work->coffer, chunk ? MG_DERIVE_CHUNKS : MG_DERIVE_SECRETS, key)) return ANSWER_NO_KEY;
+    if (chunk)
+        body_chunk_subkey(work, key, subkey);
+    else
+        mg__crypto_subkey(subkey, key, bytes);
     return ANSWER_OK;
 }
 
 /* ---- sealing ---- */
 
-struct work {
-    struct mg__coffer *coffer;
-    struct mg__place place;
-    unsigned char *out;
-    const unsigned char *in;
-    size_t bytes;
-    bool seals, strict;
-    enum answer answer;
-};
-
-static void write_tail(unsigned char tail[MG_TAIL_BYTES], const struct mg__place *place) {
-    for (size_t i = 0; i < 4; i++) {
-        tail[i] = (unsigned char)(place->index >> (8 * i));
-        tail[4 + i] = (unsigned char)(place->version >> (8 * i));
-    }
+static void write_tail(unsigned char tail[MG_TAIL_BYTES], uint64_t value) {
+    for (size_t i = 0; i < MG_TAIL_BYTES; i++)
+        tail[i] = (unsigned char)(value >> (8 * i));
 }
+
+static uint64_t tail_of(const struct mg__place *place) { return place->index | ((uint64_t)place->version << 32); }
 
 static void body_work(void *arg) {
     struct work *work = arg;
-    unsigned char subkey[MG_KEY_BYTES], tail[MG_TAIL_BYTES];
-    work->answer = work->strict ? body_strict_subkey(work->coffer, work->seals, &work->place.prefix, subkey)
-                                : body_leased_subkey(work->coffer, work->seals, &work->place.prefix, subkey);
+    unsigned char subkey[MG_KEY_BYTES];
+    work->answer = work->strict ? body_strict_subkey(work, subkey) : body_leased_subkey(work, subkey);
     if (MG_UNLIKELY(work->answer != ANSWER_OK)) return;
-    write_tail(tail, &work->place);
     if (work->seals)
-        mg__crypto_seal(work->out, work->in, work->bytes, tail, subkey);
-    else if (!mg__crypto_unseal(work->out, work->in, work->bytes, tail, subkey))
+        mg__crypto_seal(work->out, work->in, work->bytes, work->tail, subkey);
+    else if (!mg__crypto_unseal(work->out, work->in, work->bytes, work->tail, subkey))
         work->answer = ANSWER_AUTH;
 }
 
@@ -350,13 +373,14 @@ static memguard_status finish(struct mg__coffer *coffer, enum answer answer) {
 static memguard_status run(struct work *work) {
     struct mg__coffer *coffer = work->coffer;
     memguard_status status = MEMGUARD_OK;
-    const uint32_t prefix = work->place.prefix;
+    const uint32_t prefix = work->prefix;
     unsigned step = 0;
     work->strict = atomic_load_explicit(&coffer->policy.strict, memory_order_relaxed);
     if (MG_UNLIKELY(work->strict && work->seals)) freshen_if_possible();
     while (status == MEMGUARD_OK) {
-        const size_t depth = work->strict || work->bytes > 64 ? MG_BENCH_DEEP : MG_BENCH_SHALLOW;
-        work->place.prefix = prefix;
+        const bool shallow = !work->strict && work->bytes <= 64 && work->object == NULL;
+        const size_t depth = shallow ? MG_BENCH_SHALLOW : MG_BENCH_DEEP;
+        work->prefix = prefix;
         status = on_bench(coffer, body_work, work, depth);
         if (MG_LIKELY(status != MEMGUARD_OK || (work->answer != ANSWER_NO_LEASE && work->answer != ANSWER_AGAIN)))
             break;
@@ -377,15 +401,33 @@ static memguard_status run(struct work *work) {
 
 memguard_status mg__coffer_seal(struct mg__coffer *coffer, struct mg__place *place, unsigned char *sealed,
                                 const unsigned char *plain, size_t bytes) {
-    struct work work = {coffer, *place, sealed, plain, bytes, true, false, ANSWER_OK};
+    struct work work = {coffer, NULL, {0}, place->prefix, sealed, plain, bytes, true, false, ANSWER_OK};
+    write_tail(work.tail, tail_of(place));
     const memguard_status status = run(&work);
-    if (MG_LIKELY(status == MEMGUARD_OK)) place->prefix = work.place.prefix;
+    if (MG_LIKELY(status == MEMGUARD_OK)) place->prefix = work.prefix;
     return status;
 }
 
 memguard_status mg__coffer_unseal(struct mg__coffer *coffer, const struct mg__place *place, unsigned char *plain,
                                   const unsigned char *sealed, size_t bytes) {
-    struct work work = {coffer, *place, plain, sealed, bytes, false, false, ANSWER_OK};
+    struct work work = {coffer, NULL, {0}, place->prefix, plain, sealed, bytes, false, false, ANSWER_OK};
+    write_tail(work.tail, tail_of(place));
+    return run(&work);
+}
+
+memguard_status mg__coffer_seal_chunk(struct mg__coffer *coffer, struct mg__chunk_place *place, unsigned char *sealed,
+                                      const unsigned char *plain, size_t bytes) {
+    struct work work = {coffer, place->object, {0}, place->prefix, sealed, plain, bytes, true, false, ANSWER_OK};
+    write_tail(work.tail, place->tail);
+    const memguard_status status = run(&work);
+    if (MG_LIKELY(status == MEMGUARD_OK)) place->prefix = work.prefix;
+    return status;
+}
+
+memguard_status mg__coffer_unseal_chunk(struct mg__coffer *coffer, const struct mg__chunk_place *place,
+                                        unsigned char *plain, const unsigned char *sealed, size_t bytes) {
+    struct work work = {coffer, place->object, {0}, place->prefix, plain, sealed, bytes, false, false, ANSWER_OK};
+    write_tail(work.tail, place->tail);
     return run(&work);
 }
 

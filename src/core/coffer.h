@@ -7,8 +7,10 @@
 
 #include "core/prefix.h"
 
+enum { MG_OBJECT_BYTES = 16 };
 enum mg__coffer_state { MG_COFFER_GONE, MG_COFFER_SPLIT, MG_COFFER_WRAPPED };
-enum { MG_LEASE_KEYS = 9 }; /* Ks, then up to eight subkeys; the first of them belongs to the prefix that seals */
+/* Ks, then up to eight subkeys, of which the first belongs to the prefix that seals; then Kc */
+enum { MG_LEASE_SUBKEYS = 8, MG_LEASE_CHUNKS, MG_LEASE_KEYS };
 
 struct mg__coffer_policy {
     enum mg__kind kind;
@@ -34,7 +36,7 @@ struct mg__coffer {
     _Atomic uint64_t sequence;
     _Atomic uint32_t lease_writer;
     _Atomic uint32_t value_place, mask_place;
-    _Atomic uint32_t lease_prefixes[MG_LEASE_KEYS]; /* number of the prefix; [0] unused; [1] 0: no lease */
+    _Atomic uint32_t lease_prefixes[MG_LEASE_KEYS]; /* number of the prefix, of subkeys; [1] 0: no lease */
     uint32_t next_victim;
     _Atomic uint64_t lease_start_ns, lease_end_ns; /* 0: no lease */
     uint64_t next_rekey_ns;
@@ -72,6 +74,17 @@ MG_MUST_USE memguard_status mg__coffer_seal(struct mg__coffer *coffer, struct mg
                                             const unsigned char *plain, size_t bytes);
 MG_MUST_USE memguard_status mg__coffer_unseal(struct mg__coffer *coffer, const struct mg__place *place,
                                               unsigned char *plain, const unsigned char *sealed, size_t bytes);
+
+/* The same for a chunk of a stream or large secret (docs/KEYS.md section 7). */
+struct mg__chunk_place {
+    const unsigned char *object; /* id, MG_OBJECT_BYTES */
+    uint64_t tail;               /* never the same twice for one object and prefix */
+    uint32_t prefix;             /* as in mg__place */
+};
+MG_MUST_USE memguard_status mg__coffer_seal_chunk(struct mg__coffer *coffer, struct mg__chunk_place *place,
+                                                  unsigned char *sealed, const unsigned char *plain, size_t bytes);
+MG_MUST_USE memguard_status mg__coffer_unseal_chunk(struct mg__coffer *coffer, const struct mg__chunk_place *place,
+                                                    unsigned char *plain, const unsigned char *sealed, size_t bytes);
 
 /* Told when a lease was started: when it must end. Set once by the housekeeper. */
 extern void (*_Atomic mg__coffer_on_lease)(uint64_t end_ns);

@@ -57,7 +57,7 @@ TEST(vector_file_is_read) {
     if (!CHECK(in != NULL)) return;
     while (fgets(line, sizeof line, in) != NULL) read_line(line);
     fclose(in);
-    CHECK(vector_count == 18);
+    CHECK(vector_count == 24);
 }
 
 /* The vector of a name, of that many bytes; zeros, and a failure, if there is none. */
@@ -149,6 +149,29 @@ static void check_sealed(size_t bytes, const char *name) {
 TEST(sealed_1_byte) { check_sealed(1, "sealed_1"); }
 TEST(sealed_32_bytes) { check_sealed(32, "sealed_32"); }
 TEST(sealed_100_bytes) { check_sealed(100, "sealed_100"); }
+
+/* Chunks: an 8-byte tail after one more HSalsa20, over the id of the object. */
+static void check_chunk(size_t bytes, const unsigned char chunk_tail[MG_TAIL_BYTES], const char *name) {
+    unsigned char key[MG_KEY_BYTES], subkey[MG_KEY_BYTES], plain[100], sealed[100 + MG_TAG_BYTES], back[100];
+    for (size_t i = 0; i < bytes; i++) plain[i] = (unsigned char)i;
+    mg__crypto_subkey(key, vector("K_chunks", 32), vector("object", 16));
+    CHECK(is_vector(key, "K_object", 32));
+    mg__crypto_subkey(subkey, key, vector("prefix", 16));
+    CHECK(is_vector(subkey, "K_object_prefix", 32));
+    mg__crypto_seal(sealed, plain, bytes, chunk_tail, subkey);
+    CHECK(is_vector(sealed, name, bytes + MG_TAG_BYTES));
+    CHECK(mg__crypto_unseal(back, vector(name, bytes + MG_TAG_BYTES), bytes, chunk_tail, subkey));
+    CHECK(memcmp(back, plain, bytes) == 0);
+}
+
+TEST(chunks_of_a_stream_and_of_a_large_secret) {
+    static const unsigned char last_of_stream[MG_TAIL_BYTES] = {5, 0, 0, 0, 0, 0, 0, 0x80};
+    static const unsigned char of_large[MG_TAIL_BYTES] = {5, 0, 0, 0, VERSION, 0, 0, 0};
+    CHECK(is_counted_from(vector("object", 16), 16, 0xa0));
+    check_chunk(100, last_of_stream, "chunk_stream_100");
+    check_chunk(0, last_of_stream, "chunk_stream_0");
+    check_chunk(100, of_large, "chunk_large_100");
+}
 
 TEST(wrapped_key) {
     unsigned char wrapped[MG_WRAP_BYTES], key[MG_KEY_BYTES];
@@ -250,6 +273,7 @@ int main(void) {
     RUN(sealed_1_byte);
     RUN(sealed_32_bytes);
     RUN(sealed_100_bytes);
+    RUN(chunks_of_a_stream_and_of_a_large_secret);
     RUN(wrapped_key);
     RUN(every_vector_was_used);
     RUN(wrapped_key_with_a_flipped_bit_is_refused);
