@@ -293,6 +293,10 @@ typedef struct memguard_report {
     uint64_t page_run_bytes;
     uint64_t compact_pages;        /* vault */
     uint64_t unrevoked;            /* borrows that outlived a ttl and its grace, whose pages the system refused to take away */
+    uint64_t streams;              /* alive; vault */
+    uint64_t stream_bytes;         /* written and not yet read; vault */
+    uint64_t larges;               /* large secrets alive; vault */
+    uint64_t large_bytes;          /* their sizes; vault */
 } memguard_report;
 
 /* ---- vault -------------------------------------------------------------------------------------------- */

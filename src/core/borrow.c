@@ -90,45 +90,60 @@ struct use {
 };
 
 /* In a forked child, after fn: it touches nothing that is not here, and what is here ends. */
-static void lose(struct use *use, struct mg__use_link *link) {
+static void lose(const struct mg__show *show, struct mg__use_link *link) {
     const bool is_copied = mg__kind_is_copied(mg__link_vault(link)->kind);
-    const struct mg__use_page *page = link->page;
-    if (is_copied && page != NULL && atomic_load(&page->region->state) != MG_REGION_REVOKED)
-        mg__canary_fill(page->region->base, page->region->bytes);
+    const struct mg__region *region = link->page != NULL ? link->page->region : mg__shown_region(link->shown);
+    if (is_copied && region != NULL && atomic_load(&region->state) != MG_REGION_REVOKED)
+        mg__canary_fill(region->base, region->bytes);
     /* A child that is refused for good keeps its books as they are. */
-    if (use->lost != MEMGUARD_ERR_FORKED) mg__thread_drop_use(link);
+    if (show->lost != MEMGUARD_ERR_FORKED) mg__thread_drop_use(link);
 }
 
-/* Whether this is still the process, or the copy of one, in which the `use` began. */
-static memguard_status come_back(const struct use *use, unsigned depth) {
+/* Whether this is still the process, or the copy of one, in which the borrow began. */
+static memguard_status come_back(const struct mg__show *show, unsigned depth) {
     const memguard_status status = mg__call_unpark(depth);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
-    const bool stayed = atomic_load_explicit(&use->borrow.vault->gate, memory_order_relaxed) == MG_GATE_FORKED;
+    const bool stayed = atomic_load_explicit(&show->vault->gate, memory_order_relaxed) == MG_GATE_FORKED;
     return MG_UNLIKELY(stayed) ? mg__fail_plain(MEMGUARD_ERR_FORKED) : MEMGUARD_OK;
 }
 
-/* Runs fn with the bytes in the host's hands. false: they were revoked, or lost. */
-static bool show(struct use *use, const unsigned char *data, struct mg__use_page *page) {
-    struct mg__entry *entry = use->borrow.entry;
-    struct mg__thread *thread = use->borrow.thread;
-    struct mg__use_link link = {atomic_load_explicit(&use->borrow.vault->mark, memory_order_relaxed),
-                                atomic_load_explicit(&thread->uses, memory_order_relaxed), entry, page};
-    if (use->ours) {
-        use->ran = true;
-        *use->result = use->fn(data, size_of(entry), use->arg);
-        return true;
-    }
-    use->ran = mg__entry_hold(entry);
-    if (MG_UNLIKELY(!use->ran)) return true;
+bool mg__show(struct mg__show *show, const unsigned char *data, size_t bytes) {
+    struct mg__thread *thread = show->thread;
+    struct mg__use_link link = {atomic_load_explicit(&show->vault->mark, memory_order_relaxed),
+                                atomic_load_explicit(&thread->uses, memory_order_relaxed), show->entry, show->page,
+                                show->shown};
+    show->ran = mg__entry_hold(show->entry);
+    if (MG_UNLIKELY(!show->ran)) return true;
     atomic_store_explicit(&thread->uses, &link, memory_order_relaxed);
     const unsigned depth = mg__call_park();
-    const int result = use->fn(data, size_of(entry), use->arg);
-    if (use->result != NULL) *use->result = result;
-    use->lost = come_back(use, depth);
+    const int result = show->fn(data, bytes, show->arg);
+    if (show->result != NULL) *show->result = result;
+    show->lost = come_back(show, depth);
     atomic_store_explicit(&thread->uses, link.outer, memory_order_relaxed);
-    if (MG_LIKELY(use->lost == MEMGUARD_OK)) return mg__entry_unhold(entry);
-    lose(use, &link);
+    if (MG_LIKELY(show->lost == MEMGUARD_OK)) return mg__entry_unhold(show->entry);
+    lose(show, &link);
     return false;
+}
+
+/* Runs fn with the bytes in the host's hands, unless it is ours. false: they were revoked, or lost. */
+static bool show(struct use *use, const unsigned char *data, struct mg__use_page *page) {
+    const struct borrow *borrow = &use->borrow;
+    if (use->ours) {
+        use->ran = true;
+        *use->result = use->fn(data, size_of(borrow->entry), use->arg);
+        return true;
+    }
+    struct mg__show show = {.vault = borrow->vault,
+                            .entry = borrow->entry,
+                            .thread = borrow->thread,
+                            .fn = use->fn,
+                            .arg = use->arg,
+                            .result = use->result,
+                            .page = page};
+    const bool whole = mg__show(&show, data, size_of(borrow->entry));
+    use->ran = show.ran;
+    use->lost = show.lost;
+    return whole;
 }
 
 static memguard_status outcome(bool ran, bool whole) {

@@ -336,7 +336,8 @@ static enum answer body_strict_subkey(struct work *work, unsigned char subkey[MG
         work->prefix = mg__prefix_current(bytes);
     else
         mg__prefix_bytes(work->prefix, bytes);
-    if (MG_UNLIKELY(work->prefix == 0)) return ANSWER_NO_KEY; /* a forked child has none to seal under until it draws one */
+    if (MG_UNLIKELY(work->prefix == 0))
+        return ANSWER_NO_KEY; /* a forked child has none to seal under until it draws one */
     if (!body_derived_key(work->coffer, chunk ? MG_DERIVE_CHUNKS : MG_DERIVE_SECRETS, key)) return ANSWER_NO_KEY;
     if (chunk)
         body_chunk_subkey(work, key, subkey);

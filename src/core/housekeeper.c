@@ -1,4 +1,4 @@
-/* core/housekeeper: one thread per process that ends leases, re-keys and wipes what has expired, when nobody calls.
+/* core/housekeeper: one thread per process that ends leases, re-keys, wipes what has expired and closes open chunks, when nobody calls.
  * It sleeps on one word until the earliest duty; whoever makes an earlier duty pokes it. While leases come one after
  * another it wakes by itself, so that users of the key need no system call. Must not know: how keys are kept, what
  * secrets hold. */
@@ -23,8 +23,9 @@ static uint64_t tend_limits(struct mg__vault *vault, uint64_t now_ns) {
 uint64_t mg__housekeeper_tend(struct mg__vault *vault, uint64_t now_ns) {
     const bool may_rekey = atomic_load(&vault->furnished) != 0;
     const uint64_t due = mg__coffer_tend(&vault->coffer, now_ns, may_rekey);
-    const uint64_t limits_due = tend_limits(vault, now_ns);
-    return limits_due < due ? limits_due : due;
+    const uint64_t limits_due = tend_limits(vault, now_ns), windows_due = mg__windows_tend(vault, now_ns);
+    const uint64_t earlier = limits_due < due ? limits_due : due;
+    return windows_due < earlier ? windows_due : earlier;
 }
 
 static uint64_t tend_all(uint64_t now_ns) {

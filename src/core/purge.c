@@ -50,6 +50,7 @@ static bool take_memory_away(struct mg__entry *entry) {
     const uint32_t rest = atomic_load(&entry->rest);
     const bool guarded = rest != MEMGUARD_COMPACT || (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) != 0;
     bool taken = mg__use_page_revoke(mg__entry_id(entry));
+    if (mg__entry_is_chunked(entry)) return mg__chunked_take_away(entry) && taken;
     if (rest == MEMGUARD_SEALED && entry->open.region != NULL) taken = mg__region_revoke(entry->open.region) && taken;
     if (rest != MEMGUARD_SEALED && guarded) taken = mg__region_revoke(entry->body.region) && taken;
     return taken;
@@ -351,7 +352,8 @@ static memguard_status purge_all(uint32_t wait_ms, bool own_too) {
         if (!mg__vault_is_here(vault)) continue;
         const memguard_status status = purge(mg__vault_token(vault), wait_ms, until_ns, own_too);
         const bool gone_meanwhile = status == MEMGUARD_ERR_STALE, ended = own_too && status == MEMGUARD_ERR_STATE;
-        if (!gone_meanwhile && !ended && (worst == MEMGUARD_OK || worst == MEMGUARD_ERR_REVOKED) && status != MEMGUARD_OK)
+        if (!gone_meanwhile && !ended && (worst == MEMGUARD_OK || worst == MEMGUARD_ERR_REVOKED) &&
+            status != MEMGUARD_OK)
             worst = status;
     }
     return worst;

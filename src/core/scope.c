@@ -79,7 +79,7 @@ memguard_status memguard_scope_create(memguard_vault *token, memguard_scope *giv
     struct mg__thread *thread = mg__thread_self();
     struct mg__scope *scope = thread == NULL ? NULL : calloc(1, sizeof *scope);
     if (scope == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    struct mg__entry *entry = mg__entry_claim(0, MG_WORD_S, &status);
+    struct mg__entry *entry = mg__entry_claim(0, MG_OBJECT_SCOPE, &status);
     if (entry == NULL) {
         free(scope);
         return status;
@@ -97,7 +97,8 @@ memguard_status memguard_scope_destroy(memguard_scope *given) {
     struct mg__thread *thread = mg__thread_self();
     const struct mg__entry *entry = mg__entry_at(given->id);
     const uint64_t word = entry == NULL ? 0 : atomic_load(&entry->word);
-    if ((word ^ given->id) >> 32 != 0 || (word & (MG_WORD_L | MG_WORD_S)) != (MG_WORD_L | MG_WORD_S)) {
+    if ((word ^ given->id) >> 32 != 0 || (word & (MG_WORD_L | MG_WORD_S)) != (MG_WORD_L | MG_WORD_S) ||
+        mg__entry_object(entry) != MG_OBJECT_SCOPE) {
         given->id = 0;
         return mg__fail_plain(MEMGUARD_ERR_STALE);
     }

@@ -10,6 +10,10 @@
 
 /* A revoked entry: its memory is not touched; what is left is bookkeeping. */
 static void end_revoked(struct mg__entry *entry) {
+    if (mg__entry_is_chunked(entry)) {
+        mg__chunked_end(entry);
+        return;
+    }
     const uint32_t rest = atomic_load_explicit(&entry->rest, memory_order_relaxed);
     const unsigned flags = atomic_load_explicit(&entry->flags, memory_order_relaxed);
     if (rest == MEMGUARD_SEALED) {
@@ -23,6 +27,10 @@ static void end_revoked(struct mg__entry *entry) {
 }
 
 void mg__secret_end(struct mg__entry *entry) {
+    if (MG_UNLIKELY(mg__entry_is_chunked(entry))) {
+        mg__chunked_end(entry);
+        return;
+    }
     const bool expired = (atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_EXPIRED) != 0;
     if (!expired) mg__drop_body(mg__vault_of(entry), entry);
     mg__limits_drop(entry);
@@ -44,18 +52,15 @@ void mg__secret_expire(struct mg__entry *entry) {
 memguard_status memguard_secret_destroy(memguard_secret *secret) {
     if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     MG_REFUSE_FORKED();
-    const uint64_t id = secret->id;
-    struct mg__entry *entry = mg__entry_at(id);
-    secret->id = 0;
-    if (entry == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
-    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed), wanted = 0;
+    return mg__entry_destroy(&secret->id, MG_OBJECT_SECRET);
+}
+
+memguard_status mg__entry_destroy(uint64_t *id, enum mg__object object) {
+    struct mg__entry *entry = NULL;
     bool idle = false;
-    do {
-        if ((word ^ id) >> 32 != 0 || (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S)) != MG_WORD_L)
-            return mg__fail_plain(mg__word_refusal(word, id));
-        idle = mg__word_pins(word) == 0;
-        wanted = word | MG_WORD_D | (idle ? MG_WORD_X | MG_WORD_PIN_ONE : 0);
-    } while (!atomic_compare_exchange_weak(&entry->word, &word, wanted));
+    const memguard_status status = mg__entry_doom(*id, object, &entry, &idle);
+    *id = 0;
+    if (status != MEMGUARD_OK) return mg__fail_plain(status);
     if (idle) mg__secret_end(entry);
     return MEMGUARD_OK;
 }
@@ -173,7 +178,7 @@ static memguard_status convert(struct mg__vault *vault, struct mg__entry *entry,
 
 /* ---- making ---- */
 
-static memguard_status check_flags(uint32_t flags) {
+memguard_status mg__secret_check_flags(uint32_t flags) {
     static const uint32_t known = MEMGUARD_REST_MASK | MEMGUARD_FROZEN | MEMGUARD_WRITABLE | MEMGUARD_KEEP;
     if ((flags & ~known) != 0) return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown flags: 0x%x", flags & ~known);
     if ((flags & MEMGUARD_WRITABLE) != 0 && (flags & MEMGUARD_REST_MASK) != MEMGUARD_MAPPED)
@@ -191,12 +196,12 @@ static uint8_t entry_flags(uint32_t flags) {
                      ((flags & MEMGUARD_WRITABLE) != 0 ? MG_ENTRY_WRITABLE : 0));
 }
 
-/* An exclusive entry in a vault whose gate is open; from here on a purge waits for us. */
-static memguard_status begin_making(memguard_vault *token, struct mg__vault **vault, struct mg__entry **entry) {
+memguard_status mg__entry_begin(memguard_vault *token, enum mg__object object, struct mg__vault **vault,
+                                struct mg__entry **entry) {
     memguard_status status = MEMGUARD_OK;
     *vault = mg__vault_find(token);
     if (*vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
-    *entry = mg__entry_claim((*vault)->index + 1, 0, &status);
+    *entry = mg__entry_claim((*vault)->index + 1, object, &status);
     if (*entry == NULL) return status;
     /* In this order: a token that still fits after the gate was seen open proves that it is the gate of that very
      * vault. */
@@ -204,6 +209,19 @@ static memguard_status begin_making(memguard_vault *token, struct mg__vault **va
     if (MG_UNLIKELY(mg__vault_find(token) == NULL)) status = mg__fail_plain(MEMGUARD_ERR_STALE);
     if (status != MEMGUARD_OK) mg__entry_free(*entry);
     return status;
+}
+
+memguard_status mg__entry_publish(struct mg__vault *vault, struct mg__entry *entry, uint64_t *given) {
+    const uint64_t id = mg__entry_id(entry);
+    if (MG_UNLIKELY(atomic_load_explicit(&vault->furnished, memory_order_relaxed) == 0)) {
+        atomic_store(&vault->furnished, 1);
+        mg__housekeeper_poke(0);
+    }
+    const enum mg__unpin left = mg__entry_unseize(entry);
+    mg__secret_after(entry, left);
+    if (MG_UNLIKELY(left != MG_UNPINNED)) return mg__fail_plain(MEMGUARD_ERR_STALE); /* purged while it was made */
+    *given = id;
+    return MEMGUARD_OK;
 }
 
 static memguard_status finish_making(struct mg__vault *vault, struct mg__entry *entry, uint32_t flags,
@@ -216,22 +234,14 @@ static memguard_status finish_making(struct mg__vault *vault, struct mg__entry *
         mg__secret_end(entry);
         return status;
     }
-    if (MG_UNLIKELY(atomic_load_explicit(&vault->furnished, memory_order_relaxed) == 0)) {
-        atomic_store(&vault->furnished, 1);
-        mg__housekeeper_poke(0);
-    }
-    const enum mg__unpin left = mg__entry_unseize(entry);
-    mg__secret_after(entry, left);
-    if (MG_UNLIKELY(left != MG_UNPINNED)) return mg__fail_plain(MEMGUARD_ERR_STALE); /* purged while it was made */
-    secret->id = id;
-    return MEMGUARD_OK;
+    return mg__entry_publish(vault, entry, &secret->id);
 }
 
 static memguard_status make(memguard_vault *token, const void *from, size_t from_bytes, size_t bytes, uint32_t flags,
                             memguard_secret *secret) {
     struct mg__vault *vault = NULL;
     struct mg__entry *entry = NULL;
-    memguard_status status = begin_making(token, &vault, &entry);
+    memguard_status status = mg__entry_begin(token, MG_OBJECT_SECRET, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
     atomic_store_explicit(&entry->flags, entry_flags(flags), memory_order_relaxed);
     status = build(vault, entry, flags & MEMGUARD_REST_MASK, bytes, from, from_bytes);
@@ -247,7 +257,7 @@ static memguard_status make(memguard_vault *token, const void *from, size_t from
 static memguard_status make_fresh(memguard_vault *token, size_t bytes, uint32_t flags, memguard_secret *secret) {
     struct mg__vault *vault = NULL;
     struct mg__entry *entry = NULL;
-    memguard_status status = begin_making(token, &vault, &entry);
+    memguard_status status = mg__entry_begin(token, MG_OBJECT_SECRET, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
     status = mg__region_take(vault->kind, bytes, &entry->body.region);
     if (status != MEMGUARD_OK) {
@@ -265,7 +275,7 @@ static memguard_status check_making(const memguard_vault *vault, size_t bytes, u
     if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     secret->id = 0;
     if (vault == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    const memguard_status status = check_flags(flags);
+    const memguard_status status = mg__secret_check_flags(flags);
     return status != MEMGUARD_OK ? status : check_size(bytes);
 }
 
@@ -341,6 +351,7 @@ static void set_flag(struct mg__entry *entry, unsigned flag, bool set) {
 }
 
 memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest) {
+    if (mg__entry_is_chunked(entry)) return mg__chunked_put_away(entry);
     if (has_flag(entry, MG_ENTRY_EXPIRED)) return MEMGUARD_OK;
     if (atomic_load_explicit(&entry->rest, memory_order_relaxed) == rest) return MEMGUARD_OK;
     const size_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
@@ -364,7 +375,7 @@ memguard_status memguard_secret_rest(memguard_secret secret, uint32_t rest) {
     MG_REFUSE_FORKED();
     if ((rest & ~(uint32_t)(MEMGUARD_REST_MASK | MEMGUARD_WRITABLE)) != 0)
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "unknown rest 0x%x", rest);
-    memguard_status status = check_flags(rest);
+    memguard_status status = mg__secret_check_flags(rest);
     if (status == MEMGUARD_OK) status = mg__secret_seize(secret, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
     status = mg__secret_change_rest(vault, entry, rest & MEMGUARD_REST_MASK);

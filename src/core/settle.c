@@ -11,6 +11,7 @@ static void leave_behind(struct mg__entry *entry, uint64_t word) {
 
 /* Shown to nobody any more: closed. A refusal leaves it open to this process alone, and the next borrow's end tries again. */
 static void close_left_open(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
+    if (mg__entry_is_chunked(entry)) return; /* its windows have a time of their own */
     if ((word & MG_WORD_X) != 0 || entry->views != 0 || (atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0) return;
     const bool sealed = atomic_load(&entry->rest) == MEMGUARD_SEALED;
     memguard_status status = MEMGUARD_OK;
@@ -62,6 +63,7 @@ memguard_status mg__settle_child(void) {
     mg__vaults_leave_behind();
     settle_entries();
     mg__use_pages_take_back();
+    mg__shown_take_back();
     mg__threads_settle();
     settle_vaults();
     return mg__vaults_keep_house();

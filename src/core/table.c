@@ -101,7 +101,8 @@ static memguard_status take_index(uint32_t *index) {
 
 /* ---- life ---- */
 
-struct mg__entry *mg__entry_claim(uint32_t vault, uint64_t more_flags, memguard_status *status) {
+struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status) {
+    const uint64_t more_flags = object == MG_OBJECT_SECRET ? 0 : MG_WORD_S;
     uint32_t index = 0;
     *status = take_index(&index);
     if (MG_UNLIKELY(*status != MEMGUARD_OK)) return NULL;
@@ -112,7 +113,9 @@ struct mg__entry *mg__entry_claim(uint32_t vault, uint64_t more_flags, memguard_
     entry->open.place = 0;
     entry->views = 0;
     atomic_store_explicit(&entry->limits, NULL, memory_order_relaxed);
+    atomic_store_explicit(&entry->rest, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->flags, 0, memory_order_relaxed);
+    atomic_store_explicit(&entry->object, (uint8_t)object, memory_order_relaxed);
     atomic_store_explicit(&entry->next, index, memory_order_relaxed);
     atomic_store_explicit(&entry->vault, vault, memory_order_relaxed); /* published by the word */
     atomic_store(&entry->word, (generation << 32) | MG_WORD_L | MG_WORD_X | MG_WORD_PIN_ONE | more_flags);
@@ -136,35 +139,64 @@ memguard_status mg__word_refusal(uint64_t word, uint64_t id) {
     return stayed ? MEMGUARD_ERR_FORKED : MEMGUARD_ERR_STALE;
 }
 
-static memguard_status look(uint64_t word, uint64_t id) {
-    if (MG_UNLIKELY((word ^ id) >> 32 != 0 || (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S)) != MG_WORD_L))
-        return mg__word_refusal(word, id);
+/* Whether a word is that of a live object of an id and kind; tolerated: MG_WORD_D when it may be dying. */
+static bool fits(const struct mg__entry *entry, uint64_t word, uint64_t id, enum mg__object object,
+                 uint64_t tolerated) {
+    const uint64_t wanted = MG_WORD_L | (object == MG_OBJECT_SECRET ? 0 : MG_WORD_S);
+    if ((word ^ id) >> 32 != 0 || (word & (MG_WORD_L | MG_WORD_D | MG_WORD_S) & ~tolerated) != wanted) return false;
+    return object == MG_OBJECT_SECRET || mg__entry_object(entry) == object;
+}
+
+static memguard_status look(const struct mg__entry *entry, uint64_t word, uint64_t id, enum mg__object object,
+                            uint64_t tolerated) {
+    if (MG_UNLIKELY(!fits(entry, word, id, object, tolerated))) return mg__word_refusal(word, id);
     return MG_UNLIKELY((word & MG_WORD_X) != 0) ? MEMGUARD_ERR_BUSY : MEMGUARD_OK;
 }
 
-/* The word of an entry, after the library's short work on it has ended. */
+/* The word of an entry, after the library's short work on it has ended. What the entry says besides is not older. */
 static uint64_t settled_word(struct mg__entry *entry) {
-    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
     unsigned step = 0;
     while (MG_UNLIKELY((word & (MG_WORD_X | MG_WORD_T)) == (MG_WORD_X | MG_WORD_T))) {
         mg__sys_backoff(&step);
-        word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+        word = atomic_load_explicit(&entry->word, memory_order_acquire);
     }
     return word;
 }
 
-memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry) {
+static inline memguard_status pin(uint64_t id, enum mg__object object, uint64_t tolerated, uint64_t more,
+                                  struct mg__entry **entry) {
     struct mg__entry *found = mg__entry_at(id);
     if (MG_UNLIKELY(found == NULL)) return MEMGUARD_ERR_STALE;
     uint64_t word = settled_word(found);
-    const uint64_t more = MG_WORD_PIN_ONE + (hold ? MG_WORD_HELD_ONE : 0);
     do {
         if (MG_UNLIKELY((word & MG_WORD_X) != 0)) word = settled_word(found);
-        const memguard_status status = look(word, id);
+        const memguard_status status = look(found, word, id, object, tolerated);
         if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
         /* One is left for a purge. */
         if (MG_UNLIKELY(mg__word_pins(word) >= MG_WORD_COUNT_MASK - 1)) return MEMGUARD_ERR_LIMIT;
     } while (!atomic_compare_exchange_weak(&found->word, &word, word + more));
+    *entry = found;
+    return MEMGUARD_OK;
+}
+
+memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry) {
+    return pin(id, MG_OBJECT_SECRET, 0, MG_WORD_PIN_ONE + (hold ? MG_WORD_HELD_ONE : 0), entry);
+}
+
+memguard_status mg__entry_pin_object(uint64_t id, enum mg__object object, bool dying, struct mg__entry **entry) {
+    return pin(id, object, dying ? MG_WORD_D : 0, MG_WORD_PIN_ONE, entry);
+}
+
+memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__entry **entry, bool *idle) {
+    struct mg__entry *found = mg__entry_at(id);
+    if (found == NULL) return MEMGUARD_ERR_STALE;
+    uint64_t word = atomic_load_explicit(&found->word, memory_order_acquire), wanted = 0;
+    do {
+        if (!fits(found, word, id, object, 0)) return mg__word_refusal(word, id);
+        *idle = mg__word_pins(word) == 0;
+        wanted = word | MG_WORD_D | (*idle ? MG_WORD_X | MG_WORD_PIN_ONE : 0);
+    } while (!atomic_compare_exchange_weak(&found->word, &word, wanted));
     *entry = found;
     return MEMGUARD_OK;
 }
@@ -175,7 +207,7 @@ memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry) {
     uint64_t word = settled_word(found);
     do {
         if (MG_UNLIKELY((word & MG_WORD_X) != 0)) word = settled_word(found);
-        const memguard_status status = look(word, id);
+        const memguard_status status = look(found, word, id, MG_OBJECT_SECRET, 0);
         if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
         if (MG_UNLIKELY(mg__word_pins(word) != 0)) return MEMGUARD_ERR_BUSY;
     } while (!atomic_compare_exchange_weak(&found->word, &word, word | MG_WORD_X | MG_WORD_PIN_ONE));

@@ -3,7 +3,7 @@
  *
  *     63..32 generation | 31 X | 30 D | 29 R | 28 T | 27 L | 26 S | 25..13 held | 12..0 pins
  *
- *   L  live              S  a scope, not a secret; without L: it stayed in the parent of this forked child
+ *   L  live              S  not a secret: `object` tells what; without L: it stayed in the parent of this forked child
  *   X  one exclusive owner (a WRITE borrow, or a change by the library)
  *   D  dying: no new borrows; whoever drops the last pin ends it
  *   R  revoked: its memory was taken away; nobody touches it any more
@@ -29,19 +29,25 @@
 
 struct mg__limits;
 struct mg__scope;
+struct mg__chunked;
+
+/* What a handle names. */
+enum mg__object { MG_OBJECT_SECRET, MG_OBJECT_SCOPE, MG_OBJECT_STREAM, MG_OBJECT_LARGE };
 
 struct mg__entry {
     _Atomic uint64_t word;
     _Atomic uint32_t vault; /* index + 1; 0: none */
     _Atomic uint8_t rest;   /* MEMGUARD_SEALED ... */
     _Atomic uint8_t flags;  /* MG_ENTRY_* */
-    uint16_t unused;
+    _Atomic uint8_t object; /* MG_OBJECT_*; does not change in a life */
+    uint8_t unused;
     _Atomic size_t bytes;
     union {
         unsigned char *sealed;     /* SEALED: tag | ciphertext */
         struct mg__region *region; /* CLOSED, MAPPED, and COMPACT with MG_ENTRY_GUARDED */
         unsigned char *data;       /* COMPACT */
         struct mg__scope *scope;
+        struct mg__chunked *chunked; /* a stream or large secret */
     } body;
     union {
         struct mg__region *region; /* SEALED: while views are open */
@@ -74,7 +80,7 @@ static inline bool mg__word_is_being_revoked(uint64_t word) {
 }
 
 /* A fresh entry: live, X, one pin, its other fields zero (but the version). NULL: *status says why. */
-struct mg__entry *mg__entry_claim(uint32_t vault, uint64_t more_flags, memguard_status *status);
+struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status);
 /* Ends an entry of which the caller is the exclusive owner; the generation moves on. */
 void mg__entry_free(struct mg__entry *entry);
 /* The entry of an id, whether the generation fits or not; NULL when there is none. */
@@ -90,11 +96,25 @@ bool mg__table_is_unlocked(void); /* nobody makes it grow */
 /* Why an id names nothing: STALE or, in a forked child, FORKED. */
 memguard_status mg__word_refusal(uint64_t word, uint64_t id);
 
-/* Pins. Each answers STALE, FORKED, BUSY, LIMIT or OK, by the word alone. */
+static inline enum mg__object mg__entry_object(const struct mg__entry *entry) {
+    return (enum mg__object)atomic_load_explicit(&entry->object, memory_order_relaxed);
+}
+/* A stream or large secret. */
+static inline bool mg__entry_is_chunked(const struct mg__entry *entry) {
+    return mg__entry_object(entry) >= MG_OBJECT_STREAM;
+}
 
-/* One more pin; hold: and in the host's hands at once. */
+/* Pins. Each answers STALE, FORKED, BUSY, LIMIT or OK, by the word and the kind of object alone. */
+
+/* One more pin on an object that is no secret. dying: also when it is. */
+MG_MUST_USE memguard_status mg__entry_pin_object(uint64_t id, enum mg__object object, bool dying,
+                                                 struct mg__entry **entry);
+/* Marks an object as dying; *idle: nobody is at it, and the caller owns it exclusively and must end it. */
+MG_MUST_USE memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__entry **entry, bool *idle);
+
+/* One more pin on a secret; hold: and in the host's hands at once. */
 MG_MUST_USE memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry);
-/* Exclusive ownership, with one pin. */
+/* Exclusive ownership of a secret, with one pin. */
 MG_MUST_USE memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry);
 /* Exclusive ownership of an entry by a walk: false when somebody is at it. more: MG_WORD_D when it shall end,
  * MG_WORD_T for short work, else 0. */

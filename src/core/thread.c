@@ -81,7 +81,9 @@ static struct mg__thread *join(void) {
     return thread;
 }
 
-struct mg__thread *mg__thread_known(void) { return self; }
+struct mg__thread *mg__thread_known(void) {
+    return self;
+}
 
 struct mg__thread *mg__thread_self(void) {
     return MG_LIKELY(self != NULL) ? self : join();
@@ -184,6 +186,8 @@ void mg__thread_drop_use(struct mg__use_link *link) {
     if (!mg__kind_is_copied(mg__link_vault(link)->kind)) return; /* not here */
     if (link->page != NULL)
         mg__use_page_leave(link->page);
+    else if (link->shown != NULL)
+        mg__shown_leave(link->entry->body.chunked, link->shown);
     else
         link->entry->views--;
     atomic_fetch_sub(&link->entry->word, MG_WORD_PIN_ONE + MG_WORD_HELD_ONE);

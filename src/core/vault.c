@@ -55,8 +55,8 @@ memguard_status mg__vault_enter(const memguard_vault *token, struct mg__vault **
 void mg__vault_leave(struct mg__vault *vault) { mg__mutex_unlock(&vault->control); }
 
 memguard_status mg__gate_status(uint32_t gate) {
-    static const memguard_status statuses[] = {MEMGUARD_OK, MEMGUARD_ERR_LOCKED, MEMGUARD_ERR_BUSY, MEMGUARD_ERR_STALE,
-                                               MEMGUARD_ERR_STATE, MEMGUARD_ERR_FORKED};
+    static const memguard_status statuses[] = {MEMGUARD_OK,        MEMGUARD_ERR_LOCKED, MEMGUARD_ERR_BUSY,
+                                               MEMGUARD_ERR_STALE, MEMGUARD_ERR_STATE,  MEMGUARD_ERR_FORKED};
     return mg__fail_plain(statuses[gate]);
 }
 
@@ -585,6 +585,13 @@ memguard_status memguard_vault_tick(memguard_vault *token, uint32_t *next_ms) {
     return status;
 }
 
+static void count_chunked(const struct mg__entry *entry, memguard_report *report) {
+    const bool stream = mg__entry_object(entry) == MG_OBJECT_STREAM;
+    const uint64_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    *(stream ? &report->streams : &report->larges) += 1;
+    *(stream ? &report->stream_bytes : &report->large_bytes) += bytes;
+}
+
 static void count_secrets(const struct mg__vault *vault, memguard_report *report) {
     const uint32_t count = mg__table_count();
     for (uint32_t i = 0; i < count; i++) {
@@ -595,6 +602,10 @@ static void count_secrets(const struct mg__vault *vault, memguard_report *report
         if ((word & (MG_WORD_L | MG_WORD_R)) != MG_WORD_L) continue;
         report->borrows += mg__word_held(word);
         if ((word & MG_WORD_D) != 0) continue;
+        if (mg__entry_is_chunked(entry)) {
+            count_chunked(entry, report);
+            continue;
+        }
         report->secrets[rest]++;
         report->secret_bytes[rest] += atomic_load_explicit(&entry->bytes, memory_order_relaxed);
     }

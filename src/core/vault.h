@@ -8,7 +8,7 @@
 
 #include "core/coffer.h"
 #include "core/fork.h"
-#include "core/table.h"
+#include "core/sealed_chunk.h"
 
 /* What the gate lets through. */
 enum mg__gate {
@@ -48,6 +48,7 @@ struct mg__vault {
     _Atomic uint64_t purge_until_ns; /* of the purge at work; another caller may shorten it */
     memguard_status purge_result;    /* of the last one; under `control` */
     _Atomic bool unrevoked;          /* the purge at work could not take a page away */
+    struct mg__windows windows;      /* of streams and large secrets */
     uint64_t made_ns;
     _Atomic uint64_t purges, revoked, unrevoked_borrows, auth_failures;
 };
@@ -65,7 +66,8 @@ struct mg__use_link {
     uint32_t mark; /* the vault's */
     struct mg__use_link *outer;
     struct mg__entry *entry;
-    struct mg__use_page *page; /* null: shown where a view would be */
+    struct mg__use_page *page; /* null: shown where a view would be, or */
+    struct mg__shown *shown;   /* bytes of a stream or large secret in a region of their own */
 };
 
 /* A thread that has called us. Type-stable. Each view that it acquires has a place here, with a mark that only the
@@ -131,6 +133,16 @@ static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
     return mg__vault_by_index(atomic_load_explicit(&entry->vault, memory_order_relaxed) - 1);
 }
 
+/* ---- handles of all kinds (secret.c) ---- */
+
+/* An exclusive entry in a vault whose gate is open; from here on a purge waits for us. */
+MG_MUST_USE memguard_status mg__entry_begin(memguard_vault *token, enum mg__object object, struct mg__vault **vault,
+                                            struct mg__entry **entry);
+/* Ends the exclusive ownership of a new entry. STALE: it was purged while it was made, and is gone. */
+MG_MUST_USE memguard_status mg__entry_publish(struct mg__vault *vault, struct mg__entry *entry, uint64_t *id);
+/* What destroy does for every kind. *id becomes 0. */
+MG_MUST_USE memguard_status mg__entry_destroy(uint64_t *id, enum mg__object object);
+
 /* ---- threads (thread.c) ---- */
 
 MG_MUST_USE memguard_status mg__thread_start(void); /* once per process */
@@ -161,17 +173,39 @@ void mg__threads_settle(void);
 
 /* ---- secrets (secret.c) ---- */
 
-/* Destroys an entry of which the caller is the exclusive owner. */
+/* Destroys an entry, of whatever kind, of which the caller is the exclusive owner. */
 void mg__secret_end(struct mg__entry *entry);
 /* What is due after an unpin or unseize: ends the entry if it was the last one. */
 void mg__secret_after(struct mg__entry *entry, enum mg__unpin left);
-/* Changes the rest of an entry of which the caller is the exclusive owner. */
+/* Changes the rest of an entry of which the caller is the exclusive owner. Of a stream or large secret: closes what is
+ * open. */
 MG_MUST_USE memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest);
 /* Wipes the body, keeps the handle: calls answer EXPIRED. The caller is the exclusive owner. */
 void mg__secret_expire(struct mg__entry *entry);
 /* Exclusive ownership for a change: STALE, BUSY, EXPIRED, what the gate says, or OK. */
 MG_MUST_USE memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault,
                                              struct mg__entry **entry);
+
+/* ARGUMENT, or OK. */
+MG_MUST_USE memguard_status mg__secret_check_flags(uint32_t flags);
+
+/* ---- showing bytes to the host (borrow.c) ---- */
+
+struct mg__show {
+    const struct mg__vault *vault;
+    struct mg__entry *entry; /* pinned */
+    struct mg__thread *thread;
+    memguard_fn *fn;
+    void *arg;
+    int *result;               /* may be null */
+    struct mg__use_page *page; /* where the bytes are; or */
+    struct mg__shown *shown;   /* of a stream or large secret, in no page */
+    bool ran;                  /* told: fn ran; else the entry is dying */
+    memguard_status
+        lost; /* told: not OK: fn forked, and this is a child in which the call cannot go on: it only returns this */
+};
+/* Runs fn with the bytes in the host's hands. false: they were revoked meanwhile, or lost. */
+MG_MUST_USE bool mg__show(struct mg__show *show, const unsigned char *data, size_t bytes);
 
 /* ---- bodies: where the bytes of each rest lie (open.c) ---- */
 

@@ -225,8 +225,8 @@ int mg__benches_own_copies(void) {
         const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_relaxed);
         for (unsigned i = 0; error == 0 && i < count; i++) {
             const struct mg__bench *bench = &pools[kind].benches[i];
-            error = mg__sys_own(bench->low + RESERVE_BYTES, locked_part(bench), MG_ACCESS_WRITE,
-                                mg__kind_is_locked(kind));
+            error =
+                mg__sys_own(bench->low + RESERVE_BYTES, locked_part(bench), MG_ACCESS_WRITE, mg__kind_is_locked(kind));
         }
     }
     return error;

@@ -50,7 +50,8 @@ static struct mg__use_page *try_take(struct pool *pool) {
     for (unsigned tried = 0; tried < count; tried++) {
         struct mg__use_page *page = &pool->pages[i];
         uint32_t idle = IDLE;
-        if (atomic_compare_exchange_strong_explicit(&page->busy, &idle, BUSY, memory_order_acquire, memory_order_relaxed))
+        if (atomic_compare_exchange_strong_explicit(&page->busy, &idle, BUSY, memory_order_acquire,
+                                                    memory_order_relaxed))
             return page;
         if (++i == count) i = 0;
     }

@@ -90,6 +90,11 @@ struct mg__mutex {
 void mg__mutex_lock(struct mg__mutex *mutex);
 void mg__mutex_unlock(struct mg__mutex *mutex);
 static inline bool mg__mutex_is_free(const struct mg__mutex *mutex) { return atomic_load(&mutex->state) == 0; }
+/* false: somebody holds it. */
+static inline MG_MUST_USE bool mg__mutex_try(struct mg__mutex *mutex) {
+    uint32_t idle = 0;
+    return atomic_compare_exchange_strong_explicit(&mutex->state, &idle, 1, memory_order_acquire, memory_order_relaxed);
+}
 
 /* Sleeps while *word == expected, at most timeout_ns (UINT64_MAX: no limit); may wake early. */
 void mg__sys_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns);
@@ -136,7 +141,7 @@ extern _Atomic uint32_t *_Atomic mg__sys_fork_word; /* MG_FORK_*; null before th
 /* No fork by the C library between the two, in any thread. (A raw clone is not held.) */
 void mg__sys_hold_forks(void);
 void mg__sys_let_forks(void);
-bool mg__sys_fork_by_pid(void);       /* the slow way, where no page can be zeroed by a fork */
+bool mg__sys_fork_by_pid(void);        /* the slow way, where no page can be zeroed by a fork */
 extern bool mg__sys_fork_word_trusted; /* false there: the word does not tell children */
 
 /* Told around each fork by the C library, in the thread that forks; forks come one after another. Set once. */

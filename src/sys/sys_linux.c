@@ -410,7 +410,6 @@ struct mg__sys_thread {
     void *arg;
 };
 
-
 static void *thread_main(void *arg) {
     struct mg__sys_thread *thread = arg;
     thread->run(thread->arg);
