@@ -160,10 +160,11 @@ static memguard_status make_room(struct write *write) {
         link->next = write->fresh;
         write->fresh = link;
     }
-    if (write->left_bytes == 0) return MEMGUARD_OK;
-    const memguard_status status = mg__window_open(&stream->base, MG_WRITING);
-    if (status != MEMGUARD_OK) free_links(write->fresh);
-    return status;
+    if (write->left_bytes == 0 || mg__window_open(&stream->base, MG_WRITING) == MEMGUARD_OK) return MEMGUARD_OK;
+    /* No protected page for an open chunk: then what does not fill one is sealed at once, too. */
+    write->left_bytes = 0;
+    write->seals++;
+    return MEMGUARD_OK;
 }
 
 /* Chunks are sealed straight from the source, but for the one that was open. */
@@ -215,6 +216,7 @@ static memguard_status write_chunks(struct write *write) {
         return status;
     }
     struct link *rest = last->next;
+    if (write->seals == 1 && last->bytes < stream->base.chunk_bytes) first = last = shrunk(last);
     if (write->open_bytes != 0) mg__window_blank(&stream->base, MG_WRITING);
     stream->place = NULL;
     add_bytes(stream, write->bytes);
