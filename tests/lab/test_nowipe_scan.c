@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include "lab/subject.h"
 
+#include "memguard/stream.h"
+
 enum { DEPTH_SHALLOW = MG_BENCH_SHALLOW, DEPTH_DEEP = MG_BENCH_DEEP };
 
 static struct scan_result result;
@@ -95,6 +97,26 @@ TEST(without_wiping_a_locked_vault_leaves_its_key) {
     end(source, sizeof source);
 }
 
+/* How deep the cipher calls for a chunk reach. */
+static size_t depth_of_chunks(uint32_t flags, unsigned char *bytes, size_t size) {
+    memguard_stream stream = {0};
+    size_t got = 0, depth = 0;
+    vault = make_vault(MEMGUARD_BACKEND_LOCKED, flags, 4096);
+    if (vault == NULL || !find_benches(MG_KIND_LOCKED, 2)) return 0;
+    CHECK_STATUS(memguard_stream_create(vault, NULL, &stream), MEMGUARD_OK);
+    for (int i = 0; i < 2; i++) { /* the first time a lease begins */
+        clear_benches();
+        CHECK_STATUS(memguard_stream_write(stream, bytes, size), MEMGUARD_OK);
+        CHECK_STATUS(memguard_stream_flush(stream), MEMGUARD_OK);
+        if (deepest() > depth) depth = deepest();
+        clear_benches();
+        CHECK_STATUS(memguard_stream_read(stream, bytes, size, &got), MEMGUARD_OK);
+        if (deepest() > depth) depth = deepest();
+    }
+    CHECK_STATUS(memguard_vault_destroy(&vault), MEMGUARD_OK);
+    return depth;
+}
+
 /* Depths measured here and now: every cipher call must stay within what is wiped, a signal's frame on top of it included. */
 TEST(cipher_calls_stay_within_the_depth_that_is_wiped) {
     static unsigned char source[100000];
@@ -118,6 +140,13 @@ TEST(cipher_calls_stay_within_the_depth_that_is_wiped) {
     CHECK_STATUS(mg__coffer_rekey(coffer_of(vault)), MEMGUARD_OK);
     if (deepest() > deep) deep = deepest();
     const size_t frame = mg__arch_signal_frame_bytes();
+    memguard_vault *first = vault;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (int strict = 0; strict < 2; strict++) {
+            const size_t depth = depth_of_chunks(strict ? MEMGUARD_STRICT : MEMGUARD_NO_THREAD, source, sizes[i]);
+            if (depth > deep) deep = depth;
+        }
+    vault = first;
     printf("bench depth: short secrets %zu of %d bytes, all else %zu of %d; a signal frame: %zu bytes\n", shallow,
            DEPTH_SHALLOW, deep, DEPTH_DEEP, frame);
     CHECK(shallow <= DEPTH_SHALLOW);

@@ -52,6 +52,35 @@ TEST(old_id_stays_stale_when_its_index_lives_again) {
     end_idle(again);
 }
 
+TEST(handle_of_one_kind_is_stale_as_another) {
+    memguard_status status = MEMGUARD_OK;
+    struct mg__entry *found = NULL;
+    bool idle = false;
+    for (int kind = MG_OBJECT_SCOPE; kind <= MG_OBJECT_LARGE; kind++) {
+        struct mg__entry *entry = mg__entry_claim(0, (enum mg__object)kind, &status);
+        if (!CHECK_STATUS(status, MEMGUARD_OK) || !CHECK(mg__entry_unseize(entry) == MG_UNPINNED)) return;
+        const uint64_t id = mg__entry_id(entry);
+        CHECK_STATUS(mg__entry_pin(id, false, &found), MEMGUARD_ERR_STALE);
+        CHECK_STATUS(mg__entry_seize(id, &found), MEMGUARD_ERR_STALE);
+        for (int other = MG_OBJECT_SECRET; other <= MG_OBJECT_LARGE; other++) {
+            if (other == kind) continue;
+            if (other != MG_OBJECT_SECRET) CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)other, true, &found), MEMGUARD_ERR_STALE);
+            CHECK_STATUS(mg__entry_doom(id, (enum mg__object)other, &found, &idle), MEMGUARD_ERR_STALE);
+        }
+        CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)kind, false, &found), MEMGUARD_OK);
+        CHECK_STATUS(mg__entry_doom(id, (enum mg__object)kind, &found, &idle), MEMGUARD_OK);
+        CHECK(found == entry && !idle);
+        CHECK_STATUS(mg__entry_doom(id, (enum mg__object)kind, &found, &idle), MEMGUARD_ERR_STALE);
+        CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)kind, false, &found), MEMGUARD_ERR_STALE);
+        CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)kind, true, &found), MEMGUARD_OK); /* for the library's care */
+        CHECK(mg__entry_unpin(entry, false) == MG_UNPINNED);
+        CHECK(mg__entry_unpin(entry, false) == MG_LAST_OF_DYING);
+        CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)kind, true, &found), MEMGUARD_ERR_BUSY);
+        mg__entry_free(entry);
+        CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)kind, true, &found), MEMGUARD_ERR_STALE);
+    }
+}
+
 static void check_made_up(uint64_t id) {
     struct mg__entry *found = NULL;
     memguard_secret secret = {id};
@@ -478,6 +507,7 @@ int main(void) {
     vault = make_vault(MEMGUARD_BACKEND_PLAIN, MEMGUARD_NO_THREAD);
     RUN(freed_entry_answers_stale_and_its_generation_moves_on);
     RUN(old_id_stays_stale_when_its_index_lives_again);
+    RUN(handle_of_one_kind_is_stale_as_another);
     RUN(made_up_ids_answer_stale);
     RUN(scope_is_no_secret);
     RUN(index_retires_when_its_generation_would_wrap);
