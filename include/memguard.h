@@ -205,7 +205,9 @@ enum {
     MEMGUARD_STRICT = 1 << 0,         /* no lease: the key is assembled for each operation and wiped after it */
     MEMGUARD_NO_THREAD = 1 << 1,      /* start no thread: STRICT, unless the host calls memguard_vault_tick */
     MEMGUARD_STRICT_SIGNALS = 1 << 2, /* block signals during every cipher call, so that no signal frame can hold a key (2 system calls) */
-    MEMGUARD_RAISE_LIMIT = 1 << 3     /* raise this process's soft RLIMIT_MEMLOCK to the hard one */
+    MEMGUARD_RAISE_LIMIT = 1 << 3,    /* raise this process's soft RLIMIT_MEMLOCK to the hard one */
+    MEMGUARD_TRACK = 1 << 4           /* note where and when each secret was made (16 bytes each), for memguard/process.h; a
+                                         thread that makes its first one asks for the bounds of its stack (pthread_getattr_np) */
 };
 
 /* What happens to a vault in a forked child. */

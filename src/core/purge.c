@@ -179,6 +179,13 @@ static void begin(struct mg__vault *vault) {
 
 static uint64_t deadline(uint32_t wait_ms) { return mg__sys_now_ns() + wait_ms * 1000000ULL; }
 
+void (*_Atomic mg__vault_on_end)(struct mg__vault *vault);
+
+static void tell_end(struct mg__vault *vault) {
+    void (*tell)(struct mg__vault *) = atomic_load(&mg__vault_on_end);
+    if (MG_UNLIKELY(tell != NULL)) tell(vault);
+}
+
 /* Entered with the control mutex held; leaves without it. */
 static memguard_status complete(struct mg__vault *vault, uint64_t until_ns) {
     if (atomic_load(&vault->purge) == MG_PURGE_DEFERRED) atomic_fetch_sub(&mg__purges_deferred, 1);
@@ -186,6 +193,7 @@ static memguard_status complete(struct mg__vault *vault, uint64_t until_ns) {
     atomic_store(&vault->purge_until_ns, until_ns);
     atomic_store(&vault->purge, MG_PURGE_RUNNING);
     mg__mutex_unlock(&vault->control);
+    tell_end(vault);
     uint64_t revoked = 0;
     const memguard_status forked = mg__purge_secrets(vault, &revoked);
     if (MG_UNLIKELY(forked != MEMGUARD_OK)) return forked;
@@ -205,11 +213,12 @@ static memguard_status complete(struct mg__vault *vault, uint64_t until_ns) {
 
 _Atomic uint32_t mg__purges_deferred;
 
-/* The control mutex is held: what can be done at once is done, the last release does the rest. More callers than
- * there is room for are waited for like any holder. */
+/* The control mutex is held: what can be done at once is done, the last release does the rest. (Who wants to be told of what dies
+ * cannot be called under the mutex: then all of it is the rest.) More callers than there is room for are waited for like
+ * any holder. */
 static void defer(struct mg__vault *vault, struct mg__thread *thread, uint32_t wait_ms) {
     bool any = false;
-    each_entry(vault, mark_or_end, &any);
+    if (MG_LIKELY(atomic_load(&mg__vault_on_end) == NULL)) each_entry(vault, mark_or_end, &any);
     if (vault->deferrer_count < MG_DEFERRERS)
         vault->deferrers[vault->deferrer_count++] = (struct mg__deferrer){thread, wait_ms};
     if (atomic_load(&vault->purge) == MG_PURGE_DEFERRED) return;

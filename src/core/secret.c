@@ -2,6 +2,7 @@
  * section 4. Every change works on an entry that it owns exclusively (mg__secret_seize). A change of rest or size
  * makes the new body first, so that a failure leaves the old one as it was. Must not know: how keys are assembled;
  * who waits for whom in a purge. */
+#include "core/origin.h"
 #include "core/vault.h"
 
 #include <stdlib.h>
@@ -228,7 +229,9 @@ static memguard_status finish_making(struct mg__vault *vault, struct mg__entry *
                                      memguard_secret *secret) {
     const uint64_t id = mg__entry_id(entry);
     memguard_status status = MEMGUARD_OK;
-    if (vault->idle_ms != 0) status = mg__limits_set(vault, entry, &(memguard_limits){.idle_ms = vault->idle_ms});
+    if ((vault->flags & MEMGUARD_TRACK) != 0) status = mg__origin_note(mg__entry_index(entry));
+    if (status == MEMGUARD_OK && vault->idle_ms != 0)
+        status = mg__limits_set(vault, entry, &(memguard_limits){.idle_ms = vault->idle_ms});
     if (status == MEMGUARD_OK && (flags & MEMGUARD_KEEP) == 0) status = mg__scope_note(vault, id);
     if (status != MEMGUARD_OK) {
         mg__secret_end(entry);
@@ -280,6 +283,7 @@ static memguard_status check_making(const memguard_vault *vault, size_t bytes, u
 }
 
 memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
+    MG_ORIGIN();
     const memguard_status status = check_making(vault, bytes, flags, secret);
     if (status != MEMGUARD_OK) return status;
     MG_REFUSE_FORKED();
@@ -289,6 +293,7 @@ memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint
 
 memguard_status memguard_secret_copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
                                      memguard_secret *secret) {
+    MG_ORIGIN();
     const memguard_status status = check_making(vault, bytes, flags, secret);
     if (status != MEMGUARD_OK) return status;
     MG_REFUSE_FORKED();
@@ -304,6 +309,7 @@ static memguard_status take(memguard_vault *vault, const void *source, size_t by
 
 memguard_status memguard_secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags,
                                      memguard_secret *secret) {
+    MG_ORIGIN();
     memguard_status status = check_making(vault, bytes, flags, secret);
     if (status == MEMGUARD_OK && source == NULL) status = mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     if (status != MEMGUARD_OK) return status;
@@ -313,6 +319,7 @@ memguard_status memguard_secret_take(memguard_vault *vault, void *source, size_t
 }
 
 memguard_status memguard_secret_random(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
+    MG_ORIGIN();
     const memguard_status status = check_making(vault, bytes, flags, secret);
     if (status != MEMGUARD_OK) return status;
     MG_REFUSE_FORKED();

@@ -2,6 +2,7 @@
  * side, readers on the other (the idea of the queue with two locks, M. Michael and M. Scott, 1996); a small mutex guards the links. The writers'
  * window holds the chunk that is being filled, the readers' a copy of the first one in the queue while it is consumed in parts.
  * Must not know: how keys are assembled, how windows are timed. */
+#include "core/origin.h"
 #include "core/vault.h"
 
 #include <stdlib.h>
@@ -440,6 +441,7 @@ memguard_status memguard_stream_read(memguard_stream handle, void *buffer, size_
 }
 
 memguard_status memguard_stream_next(memguard_stream handle, uint32_t flags, memguard_secret *secret) {
+    MG_ORIGIN();
     struct stream *stream = NULL;
     if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     secret->id = 0;

@@ -15,6 +15,7 @@ static struct mg__entry *_Atomic segments[SEGMENTS];
 static struct shard shards[SHARDS];
 static struct mg__mutex grow_mutex;
 static _Atomic uint32_t made;
+static uint32_t first_generation; /* of every index; under grow_mutex; 0: not drawn yet */
 
 struct mg__entry *mg__entry_by_index(uint32_t index) {
     struct mg__entry *segment =
@@ -71,9 +72,22 @@ static bool pop(struct shard *shard, uint32_t *index) {
     return true;
 }
 
+/* Generations begin at a random number of 30 bits, so that pairs of small numbers in memory do not look like handles to whoever
+ * sweeps for lost secrets. */
+static memguard_status draw_generation(void) {
+    uint32_t drawn = 0;
+    if (first_generation != 0) return MEMGUARD_OK;
+    const int error = mg__sys_random(&drawn, sizeof drawn);
+    if (error != 0) return mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness (errno %d)", error);
+    first_generation = (drawn >> 3) | (1U << 29);
+    return MEMGUARD_OK;
+}
+
 static memguard_status grow(struct shard *shard) {
     int error = 0;
     const uint32_t first = atomic_load_explicit(&made, memory_order_relaxed);
+    const memguard_status status = draw_generation();
+    if (status != MEMGUARD_OK) return status;
     if (first >> SEGMENT_BITS >= SEGMENTS)
         return mg__fail(MEMGUARD_ERR_LIMIT, 0, "the handle table is full: %u handles were made", first);
     if (mg__entry_by_index(first) == NULL) {
@@ -81,6 +95,8 @@ static memguard_status grow(struct shard *shard) {
         if (segment == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, sizeof(struct mg__entry) * SEGMENT);
         atomic_store_explicit(&segments[first >> SEGMENT_BITS], segment, memory_order_release);
     }
+    for (uint32_t i = 0; i < BATCH; i++)
+        atomic_store_explicit(&known_entry(first + i)->word, (uint64_t)first_generation << 32, memory_order_relaxed);
     atomic_store(&made, first + BATCH);
     for (uint32_t i = BATCH; i-- > 0;)
         push(shard, first + i);
@@ -107,8 +123,7 @@ struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memgua
     *status = take_index(&index);
     if (MG_UNLIKELY(*status != MEMGUARD_OK)) return NULL;
     struct mg__entry *entry = known_entry(index);
-    uint64_t generation = atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32;
-    if (generation == 0) generation = 1;
+    const uint64_t generation = atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32;
     entry->body.sealed = NULL;
     entry->open.place = 0;
     entry->views = 0;
@@ -116,6 +131,7 @@ struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memgua
     atomic_store_explicit(&entry->rest, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->flags, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->object, (uint8_t)object, memory_order_relaxed);
+    atomic_store_explicit(&entry->marks, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->next, index, memory_order_relaxed);
     atomic_store_explicit(&entry->vault, vault, memory_order_relaxed); /* published by the word */
     atomic_store(&entry->word, (generation << 32) | MG_WORD_L | MG_WORD_X | MG_WORD_PIN_ONE | more_flags);
@@ -164,6 +180,12 @@ static uint64_t settled_word(struct mg__entry *entry) {
     return word;
 }
 
+/* Whoever comes with the handle proves that it is not lost. */
+static void clear_suspicion(struct mg__entry *entry) {
+    if (MG_UNLIKELY((atomic_load_explicit(&entry->marks, memory_order_relaxed) & MG_MARK_SUSPECT) != 0))
+        atomic_fetch_and_explicit(&entry->marks, (uint8_t)~MG_MARK_SUSPECT, memory_order_relaxed);
+}
+
 static inline memguard_status pin(uint64_t id, enum mg__object object, uint64_t tolerated, uint64_t more,
                                   struct mg__entry **entry) {
     struct mg__entry *found = mg__entry_at(id);
@@ -176,6 +198,7 @@ static inline memguard_status pin(uint64_t id, enum mg__object object, uint64_t 
         /* One is left for a purge. */
         if (MG_UNLIKELY(mg__word_pins(word) >= MG_WORD_COUNT_MASK - 1)) return MEMGUARD_ERR_LIMIT;
     } while (!atomic_compare_exchange_weak(&found->word, &word, word + more));
+    clear_suspicion(found);
     *entry = found;
     return MEMGUARD_OK;
 }
@@ -211,6 +234,7 @@ memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry) {
         if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
         if (MG_UNLIKELY(mg__word_pins(word) != 0)) return MEMGUARD_ERR_BUSY;
     } while (!atomic_compare_exchange_weak(&found->word, &word, word | MG_WORD_X | MG_WORD_PIN_ONE));
+    clear_suspicion(found);
     *entry = found;
     return MEMGUARD_OK;
 }

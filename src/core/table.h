@@ -40,7 +40,7 @@ struct mg__entry {
     _Atomic uint8_t rest;   /* MEMGUARD_SEALED ... */
     _Atomic uint8_t flags;  /* MG_ENTRY_* */
     _Atomic uint8_t object; /* MG_OBJECT_*; does not change in a life */
-    uint8_t unused;
+    _Atomic uint8_t marks;  /* MG_MARK_* */
     _Atomic size_t bytes;
     union {
         unsigned char *sealed;     /* SEALED: tag | ciphertext */
@@ -67,6 +67,12 @@ enum {
     MG_ENTRY_FRESH = 4,    /* CLOSED: zero bytes that were not written yet */
     MG_ENTRY_GUARDED = 8,  /* COMPACT, but too long for a compact slot */
     MG_ENTRY_EXPIRED = 16  /* wiped by a limit: there is no body */
+};
+
+/* For those who look for lost secrets. */
+enum {
+    MG_MARK_SUSPECT = 1, /* the last sweep found nothing that refers to it, and nobody came since */
+    MG_MARK_TOLD = 2     /* reported as alive at its end */
 };
 
 static inline uint32_t mg__word_pins(uint64_t word) { return (uint32_t)(word & MG_WORD_COUNT_MASK); }

@@ -63,7 +63,7 @@ memguard_status mg__gate_status(uint32_t gate) {
 /* ---- options ---- */
 
 static const uint32_t known_flags =
-    MEMGUARD_STRICT | MEMGUARD_NO_THREAD | MEMGUARD_STRICT_SIGNALS | MEMGUARD_RAISE_LIMIT;
+    MEMGUARD_STRICT | MEMGUARD_NO_THREAD | MEMGUARD_STRICT_SIGNALS | MEMGUARD_RAISE_LIMIT | MEMGUARD_TRACK;
 
 static bool in_range(uint64_t value, uint64_t least, uint64_t most) {
     return value == 0 || (value >= least && value <= most);
@@ -430,6 +430,19 @@ static memguard_status close_gate(struct mg__vault *vault, uint32_t *before) {
     return borrowed();
 }
 
+/* The host's function runs without our mutex: whoever comes meanwhile finds a purge at work. */
+static void tell_end(struct mg__vault *vault) {
+    void (*tell)(struct mg__vault *) = atomic_load(&mg__vault_on_end);
+    if (MG_LIKELY(tell == NULL)) return;
+    atomic_store(&vault->gate, MG_GATE_PURGING);
+    atomic_store(&vault->purge, MG_PURGE_RUNNING);
+    mg__mutex_unlock(&vault->control);
+    tell(vault);
+    mg__mutex_lock(&vault->control);
+    vault->purge_result = MEMGUARD_OK;
+    atomic_store(&vault->purge, MG_PURGE_NONE);
+}
+
 memguard_status memguard_vault_destroy(memguard_vault **token) {
     struct mg__vault *vault = NULL;
     uint32_t before = 0;
@@ -441,6 +454,7 @@ memguard_status memguard_vault_destroy(memguard_vault **token) {
     const bool had_thread = wants_thread(vault);
     status = close_gate(vault, &before);
     if (status == MEMGUARD_OK) {
+        tell_end(vault);
         /* Nothing is in the host's hands and the gate is closed: nothing can be revoked here. */
         atomic_store(&vault->purge_until_ns, UINT64_MAX);
         uint64_t revoked = 0;

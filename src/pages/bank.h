@@ -108,6 +108,8 @@ void mg__benches_forget_uncopied(void);
 uint64_t mg__benches_copied_bytes(void);
 MG_MUST_USE int mg__benches_own_copies(void);
 void mg__use_pages_forget_uncopied(void);
+/* Calls fn for each range of addresses in which regions lie, guards included. Takes no lock. */
+void mg__bank_each_range(void (*fn)(uintptr_t low, uintptr_t high, void *arg), void *arg);
 
 /* ---- canary pattern (canary.c) ---- */
 
@@ -158,6 +160,8 @@ void mg__bench_emergency_stop(void);
 void mg__bench_emergency_wipe(void);
 /* The same for the part above `stack` of the bench that this is an address of; nothing when it is of none. */
 void mg__bench_wipe_above(uintptr_t stack);
+/* Calls fn for each bench. Takes no lock. */
+void mg__bench_each(void (*fn)(const struct mg__bench *bench, void *arg), void *arg);
 
 /* Measured: 1,848 bytes for secrets of up to 64 bytes, 1,880 for all else (gcc and clang); tests/ measure it again. */
 enum { MG_BENCH_SHALLOW = 2560, MG_BENCH_DEEP = 8192 };

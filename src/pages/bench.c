@@ -287,3 +287,11 @@ void mg__bench_wipe_above(uintptr_t stack) {
     for (int kind = 0; kind < MG_KINDS; kind++)
         wipe_above_in(&pools[kind], stack);
 }
+
+void mg__bench_each(void (*fn)(const struct mg__bench *bench, void *arg), void *arg) {
+    for (int kind = 0; kind < MG_KINDS; kind++) {
+        const unsigned count = atomic_load_explicit(&pools[kind].count, memory_order_acquire);
+        for (unsigned i = 0; i < count; i++)
+            fn(&pools[kind].benches[i], arg);
+    }
+}

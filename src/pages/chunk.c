@@ -606,3 +606,11 @@ static int64_t own(struct mg__region *region) {
 }
 
 int mg__chunks_own_copies(void) { return (int)-each_copy(own); }
+
+void mg__bank_each_range(void (*fn)(uintptr_t low, uintptr_t high, void *arg), void *arg) {
+    const struct mg__chunk *chunk = atomic_load_explicit(&all_chunks, memory_order_acquire);
+    for (; chunk != NULL; chunk = chunk->next) {
+        const uintptr_t low = (uintptr_t)chunk->reservation;
+        if (!is_gone(chunk)) fn(low, low + chunk->reserved_bytes, arg);
+    }
+}

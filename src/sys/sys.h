@@ -121,6 +121,8 @@ void mg__sys_signals_block(struct mg__sys_signals *saved);
 void mg__sys_signals_restore(const struct mg__sys_signals *saved);
 /* The calling thread's own stack; false where it cannot be told. */
 bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high);
+/* The same if this thread has asked before; async-signal-safe. */
+bool mg__sys_stack_bounds_known(uintptr_t *low, uintptr_t *high);
 
 /* ---- fork ---- */
 

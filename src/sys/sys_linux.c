@@ -2,6 +2,7 @@
  * getrandom(2), capabilities(7), proc(5).
  * Must not know: slots, keys, handles. */
 #define _GNU_SOURCE
+#include "sys/scan.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -412,7 +413,9 @@ struct mg__sys_thread {
 
 static void *thread_main(void *arg) {
     struct mg__sys_thread *thread = arg;
+    mg__sys_own_thread(true);
     thread->run(thread->arg);
+    mg__sys_own_thread(false);
     return NULL;
 }
 
@@ -485,11 +488,19 @@ bool mg__sys_stack_bounds(uintptr_t *low, uintptr_t *high) {
         (void)pthread_attr_destroy(&attributes); /* frees a CPU set at most; always 0 */
         if (error != 0) return false;
         stack_low = (uintptr_t)base;
+        atomic_signal_fence(memory_order_seq_cst); /* a signal handler that sees the one sees the other */
         stack_high = (uintptr_t)base + bytes;
     }
     *low = stack_low;
     *high = stack_high;
     return true;
+}
+
+bool mg__sys_stack_bounds_known(uintptr_t *low, uintptr_t *high) {
+    *high = stack_high;
+    atomic_signal_fence(memory_order_seq_cst);
+    *low = stack_low;
+    return *high != 0;
 }
 
 /* ---- fork ---- */
