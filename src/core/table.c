@@ -15,7 +15,7 @@ static struct mg__entry *_Atomic segments[SEGMENTS];
 static struct shard shards[SHARDS];
 static struct mg__mutex grow_mutex;
 static _Atomic uint32_t made;
-static uint32_t first_generation; /* of every index; under grow_mutex; 0: not drawn yet */
+static uint32_t not_first_generation; /* complement of every index's first; under grow_mutex; 0: not drawn yet */
 
 struct mg__entry *mg__entry_by_index(uint32_t index) {
     struct mg__entry *segment =
@@ -39,6 +39,14 @@ bool mg__table_is_unlocked(void) { return mg__mutex_is_free(&grow_mutex); }
 /* Sequentially consistent, like the store: who closes a gate and then counts finds every entry whose maker saw the
  * gate open. */
 uint32_t mg__table_count(void) { return atomic_load(&made); }
+
+void mg__table_each_range(void (*fn)(uintptr_t low, uintptr_t high, void *arg), void *arg) {
+    const uint32_t count = mg__table_count();
+    for (uint32_t first = 0; first < count; first += SEGMENT) {
+        const uintptr_t low = (uintptr_t)known_entry(first);
+        fn(low, low + SEGMENT * sizeof(struct mg__entry), arg);
+    }
+}
 
 /* The index is stored nowhere: `next` of a live entry holds it. */
 uint32_t mg__entry_index(const struct mg__entry *entry) {
@@ -73,20 +81,21 @@ static bool pop(struct shard *shard, uint32_t *index) {
 }
 
 /* Generations begin at a random number of 30 bits, so that pairs of small numbers in memory do not look like handles to whoever
- * sweeps for lost secrets. */
-static memguard_status draw_generation(void) {
+ * sweeps for lost secrets. For the same reason the number is not kept as it is. */
+static memguard_status draw_generation(uint32_t *generation) {
     uint32_t drawn = 0;
-    if (first_generation != 0) return MEMGUARD_OK;
-    const int error = mg__sys_random(&drawn, sizeof drawn);
+    const int error = not_first_generation == 0 ? mg__sys_random(&drawn, sizeof drawn) : 0;
     if (error != 0) return mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness (errno %d)", error);
-    first_generation = (drawn >> 3) | (1U << 29);
+    if (not_first_generation == 0) not_first_generation = ~((drawn >> 3) | (1U << 29));
+    *generation = ~not_first_generation;
     return MEMGUARD_OK;
 }
 
 static memguard_status grow(struct shard *shard) {
     int error = 0;
     const uint32_t first = atomic_load_explicit(&made, memory_order_relaxed);
-    const memguard_status status = draw_generation();
+    uint32_t generation = 0;
+    const memguard_status status = draw_generation(&generation);
     if (status != MEMGUARD_OK) return status;
     if (first >> SEGMENT_BITS >= SEGMENTS)
         return mg__fail(MEMGUARD_ERR_LIMIT, 0, "the handle table is full: %u handles were made", first);
@@ -96,7 +105,7 @@ static memguard_status grow(struct shard *shard) {
         atomic_store_explicit(&segments[first >> SEGMENT_BITS], segment, memory_order_release);
     }
     for (uint32_t i = 0; i < BATCH; i++)
-        atomic_store_explicit(&known_entry(first + i)->word, (uint64_t)first_generation << 32, memory_order_relaxed);
+        atomic_store_explicit(&known_entry(first + i)->word, (uint64_t)generation << 32, memory_order_relaxed);
     atomic_store(&made, first + BATCH);
     for (uint32_t i = BATCH; i-- > 0;)
         push(shard, first + i);

@@ -96,6 +96,8 @@ uint32_t mg__entry_index(const struct mg__entry *entry);
 /* How many indices exist, for walks with mg__entry_by_index. */
 uint32_t mg__table_count(void);
 struct mg__entry *mg__entry_by_index(uint32_t index);
+/* Calls fn for each range of addresses in which entries lie. Takes no lock. */
+void mg__table_each_range(void (*fn)(uintptr_t low, uintptr_t high, void *arg), void *arg);
 
 bool mg__table_is_unlocked(void); /* nobody makes it grow */
 

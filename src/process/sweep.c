@@ -7,8 +7,8 @@
  *   4. marks are set in the table: found, or lost once more
  *   5. all go on; what was lost twice is sealed in the ordinary way, and the host is told
  *
- * From 1 to 4 others may hold any lock: none is taken, not malloc's either. What the library itself knows of a secret is no reference: table
- * entries hold generation and index apart, and the one address of its pages that is kept is known (mg__ref.own).
+ * From 1 to 4 others may hold any lock: none is taken, not malloc's either. What the library itself knows of a secret is no reference:
+ * the table is not scanned, and the one address of a secret's pages that is kept elsewhere is known (mg__ref.own).
  * Must not know: how secrets are sealed, how threads are stopped. */
 #include "process/lost.h"
 #include "process/refs.h"
@@ -58,7 +58,6 @@ static bool shown_at(const struct mg__entry *entry, struct mg__range *range, uin
     if (rest == MEMGUARD_COMPACT && (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) == 0) {
         range->low = (uintptr_t)entry->body.data;
         range->high = range->low + atomic_load(&entry->bytes);
-        *own = (uintptr_t)&entry->body.data;
         return true;
     }
     const struct mg__region *region = rest == MEMGUARD_SEALED ? entry->open.region : entry->body.region;
@@ -93,6 +92,7 @@ static void count_bench(const struct mg__bench *bench, void *count) {
 
 static size_t most_holes(void) {
     size_t count = mg__sys_stopped_threads() + 2; /* our own stack, and the mapping */
+    mg__table_each_range(count_range, &count);
     mg__bank_each_range(count_range, &count);
     mg__bench_each(count_bench, &count);
     return count;
@@ -103,7 +103,7 @@ static void add_hole(struct sweep *sweep, uintptr_t low, uintptr_t high, uint64_
         sweep->holes[sweep->hole_count++] = (struct mg__range){low, high, kind};
 }
 
-static void add_protected(uintptr_t low, uintptr_t high, void *sweep) { add_hole(sweep, low, high, HOLE_ALWAYS); }
+static void add_ours(uintptr_t low, uintptr_t high, void *sweep) { add_hole(sweep, low, high, HOLE_ALWAYS); }
 
 static void add_bench(const struct mg__bench *bench, void *sweep) {
     add_hole(sweep, (uintptr_t)bench->low, (uintptr_t)bench->top, HOLE_ALWAYS);
@@ -112,7 +112,8 @@ static void add_bench(const struct mg__bench *bench, void *sweep) {
 static void add_holes(struct sweep *sweep) {
     uintptr_t low = 0, high = 0;
     const size_t threads = mg__sys_stopped_threads();
-    mg__bank_each_range(add_protected, sweep);
+    mg__table_each_range(add_ours, sweep);
+    mg__bank_each_range(add_ours, sweep);
     mg__bench_each(add_bench, sweep);
     add_hole(sweep, (uintptr_t)sweep->map, (uintptr_t)sweep->map + sweep->map_bytes, HOLE_ALWAYS);
     if (mg__sys_stack_bounds_known(&low, &high) && sweep->frame > low && sweep->frame < high)
