@@ -17,6 +17,10 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+/* The kernel is asked about this thread, not about the process: whose first thread may have ended, and with it what /proc and
+ * process_vm_readv(2) know of the process by its number. */
+static int this_thread(void) { return (int)syscall(SYS_gettid); }
+
 /* ---- the table ---- */
 
 static int real_open(const char *path) { return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0); }
@@ -24,7 +28,7 @@ static long real_read(int d, void *to, size_t n) { return syscall(SYS_read, d, t
 static long real_list(int d, void *to, size_t n) { return syscall(SYS_getdents64, d, to, n); }
 static long real_copy(void *to, uintptr_t from, size_t n) {
     const struct iovec local = {to, n}, remote = {(void *)from, n};
-    return syscall(SYS_process_vm_readv, getpid(), &local, 1UL, &remote, 1UL, 0UL);
+    return syscall(SYS_process_vm_readv, this_thread(), &local, 1UL, &remote, 1UL, 0UL);
 }
 static int real_in_core(uintptr_t low, size_t n, unsigned char *pages) { return mincore((void *)low, n, pages); }
 static int real_action(int signal, const void *wanted, void *before) { return sigaction(signal, wanted, before); }
@@ -53,8 +57,6 @@ struct mg__scan_table mg__scan_table = REAL_TABLE;
 static const struct mg__scan_table table = REAL_TABLE;
 #define CALL table
 #endif
-
-static int this_thread(void) { return (int)syscall(SYS_gettid); }
 
 /* ---- lines of text files in /proc ---- */
 
@@ -176,7 +178,7 @@ static int each_thread(int tasks, int (*fn)(int thread, void *arg), void *arg, s
 static size_t thread_count(void) {
     struct lines lines;
     size_t count = 0;
-    if (lines_open(&lines, "/proc/self/status") != 0) return 0;
+    if (lines_open(&lines, "/proc/thread-self/status") != 0) return 0;
     while (count == 0 && lines_next(&lines)) {
         const char *value = field(lines.line, "Threads:");
         if (value != NULL) count = (size_t)parse(&value, 10);
@@ -556,9 +558,9 @@ static int give_mapping(struct walk *walk, const char *line) {
 int mg__sys_each_memory(bool (*fn)(struct mg__sys_span mapping, struct mg__sys_span part, void *arg), void *arg) {
     struct walk walk = {fn, arg, -1};
     struct lines lines;
-    int error = lines_open(&lines, "/proc/self/maps");
+    int error = lines_open(&lines, "/proc/thread-self/maps");
     if (error != 0) return error;
-    walk.pagemap = CALL.open("/proc/self/pagemap"); /* absent or not allowed: see give_private */
+    walk.pagemap = CALL.open("/proc/thread-self/pagemap"); /* absent or not allowed: see give_private */
     while (error == 0 && lines_next(&lines))
         error = give_mapping(&walk, lines.line);
     if (error == 0) error = lines.error;
