@@ -328,7 +328,8 @@ static memguard_status explain(const struct sweep *sweep, int error) {
     case EPERM:
     case EACCES:
         return mg__fail(MEMGUARD_ERR_UNSUPPORTED, error,
-                        "/proc or process_vm_readv(2) is not to be had here (errno %d)", error);
+                        "/proc, process_vm_readv(2) or signals between threads are not to be had here (errno %d)",
+                        error);
     case ENOMEM:
         return mg__fail(MEMGUARD_ERR_MEMORY, error, "no memory for a sweep");
     default:

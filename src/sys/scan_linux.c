@@ -175,16 +175,18 @@ static int each_thread(int tasks, int (*fn)(int thread, void *arg), void *arg, s
 }
 
 /* How many threads the kernel counts at one moment. */
-static size_t thread_count(void) {
+static int count_threads(size_t *count) {
     struct lines lines;
-    size_t count = 0;
-    if (lines_open(&lines, "/proc/thread-self/status") != 0) return 0;
-    while (count == 0 && lines_next(&lines)) {
+    const int error = lines_open(&lines, "/proc/thread-self/status");
+    *count = 0;
+    if (error != 0) return error == ENOENT ? ENOSYS : error;
+    while (*count == 0 && lines_next(&lines)) {
         const char *value = field(lines.line, "Threads:");
-        if (value != NULL) count = (size_t)parse(&value, 10);
+        if (value != NULL) *count = (size_t)parse(&value, 10);
     }
     mg__sys_close(lines.descriptor);
-    return count;
+    if (*count != 0) return 0;
+    return lines.error != 0 ? lines.error : EIO;
 }
 
 /* ---- who blocks the signal ---- */
@@ -214,7 +216,7 @@ static int look_at_mask(int thread, void *arg) {
         break;
     }
     mg__sys_close(lines.descriptor);
-    return 0;
+    return lines.error == ESRCH ? 0 : lines.error;
 }
 
 /* The C library blocks all signals for moments (a thread's begin and end, fork): so it is asked again. */
@@ -350,12 +352,13 @@ static int stop_one(int thread, void *arg) {
 
 /* Until all in the list are stopped, and the kernel counts no more than were in the list: those that run no more make no new ones. */
 static int stop_all(int tasks, uint64_t deadline_ns, int *culprit) {
-    size_t listed = 0;
+    size_t listed = 0, counted = 0;
     for (unsigned step = 0;; mg__sys_backoff(&step)) {
         *culprit = 0;
-        const int error = each_thread(tasks, stop_one, culprit, &listed);
+        int error = each_thread(tasks, stop_one, culprit, &listed);
+        if (error == 0) error = count_threads(&counted);
         if (error != 0) return error;
-        if (*culprit == 0 && thread_count() == listed) return 0;
+        if (*culprit == 0 && counted == listed) return 0;
         if (atomic_load(&stop.count) > stop.capacity) return EAGAIN;
         if (mg__sys_now_ns() >= deadline_ns) return ETIMEDOUT;
     }
@@ -437,8 +440,9 @@ bool mg__sys_resume_threads(void) {
 
 /* With forks held: a child must not inherit the handler. */
 static int stop_held(int tasks, uint64_t deadline_ns, const struct readiness *readiness, int *culprit) {
-    const size_t threads = thread_count();
-    int error = threads == 0 ? ENOSYS : begin_session(readiness->signal, deadline_ns, threads);
+    size_t threads = 0;
+    int error = count_threads(&threads);
+    if (error == 0) error = begin_session(readiness->signal, deadline_ns, threads);
     if (error != 0) return error;
     stop.dead_leader = readiness->dead_leader;
     error = take_signal(readiness->signal);
