@@ -25,7 +25,7 @@ struct sweep {
     memguard_sweep result;
     uint64_t deadline_ns;
     uintptr_t frame; /* of the caller: the stack below is ours */
-    int culprit;
+    int culprit, error;
     /* In the mapping. */
     unsigned char *map;
     size_t map_bytes, used;
@@ -188,25 +188,29 @@ static void look_at_block(struct sweep *sweep, uintptr_t low, size_t bytes) {
     sweep->result.scanned_bytes += bytes;
 }
 
-/* Copies as much as can be read; a page that cannot be read is passed over. */
-static uintptr_t scan_block(struct sweep *sweep, uintptr_t low, uintptr_t high) {
-    const size_t page = mg__sys_page(), to_page_end = page - low % page;
-    size_t bytes = mg__min_size(high - low, BLOCK);
-    size_t got = mg__sys_copy_memory(sweep->buffer + CARRY, low, bytes);
-    bytes = mg__min_size(bytes, to_page_end);
-    if (got == 0) got = mg__sys_copy_memory(sweep->buffer + CARRY, low, bytes);
-    if (got < CARRY)
-        return low + bytes; /* mappings and holes end at multiples of 8 but for stacks, whose pieces are longer */
-    look_at_block(sweep, low, got);
-    return low + got;
+/* Copies as much as can be read; a page that cannot be read is passed over. *low: where to go on. */
+static int scan_block(struct sweep *sweep, uintptr_t *low, uintptr_t high) {
+    const size_t page = mg__sys_page();
+    size_t bytes = mg__min_size(high - *low, BLOCK), got = 0;
+    int error = mg__sys_copy_memory(sweep->buffer + CARRY, *low, bytes, &got);
+    if (error == 0 && got == 0) {
+        bytes = mg__min_size(bytes, page - *low % page);
+        error = mg__sys_copy_memory(sweep->buffer + CARRY, *low, bytes, &got);
+    }
+    /* Mappings and holes are longer than that, and end at multiples of it. */
+    if (error == 0 && got >= CARRY) look_at_block(sweep, *low, got);
+    *low += got >= CARRY ? got : bytes;
+    return error;
 }
 
 static bool scan_bytes(struct sweep *sweep, uintptr_t low, uintptr_t high) {
-    while (low < high) {
-        if (mg__sys_now_ns() >= sweep->deadline_ns) return false;
-        low = scan_block(sweep, low, high);
+    while (sweep->error == 0 && low < high) {
+        if (mg__sys_now_ns() >= sweep->deadline_ns)
+            sweep->error = ECANCELED;
+        else
+            sweep->error = scan_block(sweep, &low, high);
     }
-    return true;
+    return sweep->error == 0;
 }
 
 /* The dead part of a stack counts only in the mapping in which the live part begins. */
@@ -249,7 +253,7 @@ static int scan(struct sweep *sweep) {
     mg__bench_each(look_at_bench, sweep);
     const int error = mg__sys_each_memory(scan_part, sweep);
     mg__arch_clear_registers();
-    return error;
+    return sweep->error != 0 ? sweep->error : error;
 }
 
 /* ---- marks ---- */
@@ -357,9 +361,10 @@ static memguard_status read_options(const memguard_sweep_options *given, memguar
 }
 
 static bool memory_can_be_read(void) {
-    unsigned char byte = 0;
     static const unsigned char source = 1;
-    return mg__sys_copy_memory(&byte, (uintptr_t)&source, 1) == 1;
+    unsigned char byte = 0;
+    size_t got = 0;
+    return mg__sys_copy_memory(&byte, (uintptr_t)&source, 1, &got) == 0 && got == 1;
 }
 
 static memguard_status run(struct sweep *sweep) {

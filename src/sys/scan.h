@@ -41,8 +41,8 @@ struct mg__sys_span mg__sys_dead_stack(size_t number);
  * ends it (ECANCELED). */
 MG_MUST_USE int mg__sys_each_memory(bool (*fn)(struct mg__sys_span mapping, struct mg__sys_span part, void *arg),
                                     void *arg);
-/* Copies memory of this process; gives how much could be read. Never faults. */
-size_t mg__sys_copy_memory(void *to, uintptr_t from, size_t bytes);
+/* Copies memory of this process. *got: how much was copied, up to the first page that cannot be read. Never faults. */
+MG_MUST_USE int mg__sys_copy_memory(void *to, uintptr_t from, size_t bytes, size_t *got);
 
 /* ---- exit ---- */
 

@@ -479,9 +479,10 @@ int mg__sys_stop_signal(int wanted) {
 
 /* ---- memory ---- */
 
-size_t mg__sys_copy_memory(void *to, uintptr_t from, size_t bytes) {
-    const long got = CALL.copy(to, from, bytes);
-    return got > 0 ? (size_t)got : 0;
+int mg__sys_copy_memory(void *to, uintptr_t from, size_t bytes, size_t *got) {
+    const long copied = CALL.copy(to, from, bytes);
+    *got = copied > 0 ? (size_t)copied : 0;
+    return copied < 0 && errno != EFAULT ? errno : 0;
 }
 
 struct walk {

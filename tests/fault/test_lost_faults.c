@@ -103,7 +103,6 @@ static uint32_t allowed(enum entry entry) {
     switch (entry) {
     case OPEN: return ok | unsupported | timeout | system; /* pagemap may be missing; threads cannot be counted */
     case READ: return ok | unsupported | timeout | system;
-    case COPY: return ok | unsupported; /* pages that cannot be read are passed over */
     case RESIDENT:
     case IN_CORE: return ok;
     default: return system | unsupported; /* by the errno */
