@@ -80,7 +80,7 @@ TEST(unknown_values_of_every_option_are_refused) {
     REFUSE_FIELD(backend, UINT32_MAX);
     for (uint32_t bit = 0; bit < 32; bit++) {
         if ((1U << bit) > MEMGUARD_PROTECT_ALL) REFUSE_FIELD(require, 1U << bit);
-        if ((1U << bit) > MEMGUARD_RAISE_LIMIT) REFUSE_FIELD(flags, 1U << bit);
+        if ((1U << bit) > MEMGUARD_TRACK) REFUSE_FIELD(flags, 1U << bit);
     }
     REFUSE_FIELD(fork_policy, 2);
     REFUSE_FIELD(fork_policy, UINT32_MAX);
