@@ -91,7 +91,7 @@ static void count_bench(const struct mg__bench *bench, void *count) {
 }
 
 static size_t most_holes(void) {
-    size_t count = mg__sys_stopped_threads() + 2; /* our own stack, and the mapping */
+    size_t count = mg__sys_stopped_threads() + MG_SYS_MOST_OWN + 2; /* this stack, and the mapping */
     mg__table_each_range(count_range, &count);
     mg__bank_each_range(count_range, &count);
     mg__bench_each(count_bench, &count);
@@ -111,10 +111,13 @@ static void add_bench(const struct mg__bench *bench, void *sweep) {
 
 static void add_holes(struct sweep *sweep) {
     uintptr_t low = 0, high = 0;
-    const size_t threads = mg__sys_stopped_threads();
+    struct mg__sys_span own[MG_SYS_MOST_OWN];
+    const size_t threads = mg__sys_stopped_threads(), own_count = mg__sys_own_stacks(own);
     mg__table_each_range(add_ours, sweep);
     mg__bank_each_range(add_ours, sweep);
     mg__bench_each(add_bench, sweep);
+    for (size_t i = 0; i < own_count; i++)
+        add_hole(sweep, own[i].low, own[i].high, HOLE_ALWAYS);
     add_hole(sweep, (uintptr_t)sweep->map, (uintptr_t)sweep->map + sweep->map_bytes, HOLE_ALWAYS);
     if (mg__sys_stack_bounds_known(&low, &high) && sweep->frame > low && sweep->frame < high)
         add_hole(sweep, low, sweep->frame, HOLE_STACK);

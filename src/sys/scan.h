@@ -15,9 +15,12 @@ struct mg__sys_span {
 
 /* ---- threads ---- */
 
-/* For threads that the library starts, with all signals blocked: they hold nothing of the host's and are not stopped. A thread that
- * is about to run code of the host says false first, and true when it is back. */
+/* For threads that the library starts, with all signals blocked: they hold nothing of the host's, are not stopped and need not be
+ * looked at. A thread that is about to run code of the host says false first, and true when it is back. */
 void mg__sys_own_thread(bool is_ours);
+/* Their stacks; gives how many. */
+enum { MG_SYS_MOST_OWN = 16 };
+size_t mg__sys_own_stacks(struct mg__sys_span spans[MG_SYS_MOST_OWN]);
 
 /* A real-time signal: `wanted`, or for 0 one that is seldom used; 0 when `wanted` is no real-time signal. */
 int mg__sys_stop_signal(int wanted);

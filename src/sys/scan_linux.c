@@ -121,22 +121,43 @@ static const char *field(const char *line, const char *name) {
 
 /* ---- threads of our own ---- */
 
-enum { MOST_OWN = 16 };
-static _Atomic int own[MOST_OWN];
+enum { BEING_FILLED = -1 };
 
-static bool is_own(int thread) {
-    for (int i = 0; i < MOST_OWN; i++)
-        if (atomic_load(&own[i]) == thread) return true;
-    return false;
+static struct own {
+    _Atomic int thread; /* 0: free */
+    struct mg__sys_span stack;
+} own[MG_SYS_MOST_OWN];
+
+static struct own *find_own(int thread) {
+    for (size_t i = 0; i < MG_SYS_MOST_OWN; i++)
+        if (atomic_load(&own[i].thread) == thread) return &own[i];
+    return NULL;
+}
+
+/* Without a free place, or bounds, the thread counts as the host's, and a sweep gives up because it blocks the signal. */
+static void add_own(void) {
+    struct mg__sys_span stack = {0, 0};
+    if (!mg__sys_stack_bounds(&stack.low, &stack.high)) return;
+    for (size_t i = 0; i < MG_SYS_MOST_OWN; i++) {
+        int none = 0;
+        if (!atomic_compare_exchange_strong(&own[i].thread, &none, BEING_FILLED)) continue;
+        own[i].stack = stack;
+        atomic_store(&own[i].thread, this_thread());
+        return;
+    }
 }
 
 void mg__sys_own_thread(bool is_ours) {
-    const int from = is_ours ? 0 : this_thread(), to = is_ours ? this_thread() : 0;
-    for (int i = 0; i < MOST_OWN; i++) {
-        int seen = from;
-        if (atomic_compare_exchange_strong(&own[i], &seen, to)) return;
-    }
-    /* No room: the thread counts as the host's, and a sweep gives up because it blocks the signal. */
+    struct own *mine = find_own(this_thread());
+    if (is_ours && mine == NULL) add_own();
+    if (!is_ours && mine != NULL) atomic_store(&mine->thread, 0);
+}
+
+size_t mg__sys_own_stacks(struct mg__sys_span spans[MG_SYS_MOST_OWN]) {
+    size_t count = 0;
+    for (size_t i = 0; i < MG_SYS_MOST_OWN; i++)
+        if (atomic_load(&own[i].thread) > 0) spans[count++] = own[i].stack;
+    return count;
 }
 
 /* ---- the list of threads ---- */
@@ -165,7 +186,7 @@ static int each_thread(int tasks, int (*fn)(int thread, void *arg), void *arg, s
             if (thread == 0) continue; /* "." and ".." */
             ++*count;
             if (thread == this_thread()) self_seen = true;
-            if (thread == this_thread() || is_own(thread)) continue;
+            if (thread == this_thread() || find_own(thread) != NULL) continue;
             const int error = fn(thread, arg);
             if (error != 0) return error;
         }
@@ -397,11 +418,18 @@ static bool is_default(const struct sigaction *action) {
     return (action->sa_flags & SA_SIGINFO) == 0 && action->sa_handler == SIG_DFL;
 }
 
-/* Looked at first, so that another's handler is not taken away even for a moment. */
+/* Looked at first, so that another's handler is not taken away even for a moment. Our own: another thread's sweep is at work. */
+static int look_at_signal(int signal) {
+    struct sigaction now;
+    if (CALL.action(signal, NULL, &now) != 0) return errno;
+    const bool ours = (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_stop;
+    return ours || is_default(&now) ? 0 : EBUSY;
+}
+
 static int take_signal(int signal) {
     struct sigaction ours;
-    if (CALL.action(signal, NULL, &stop.before) != 0) return errno;
-    if (!is_default(&stop.before)) return EBUSY;
+    const int error = look_at_signal(signal);
+    if (error != 0) return error;
     memset(&ours, 0, sizeof ours);
     ours.sa_sigaction = on_stop;
     ours.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
@@ -461,7 +489,8 @@ int mg__sys_stop_threads(int signal, uint64_t deadline_ns, int *culprit) {
     *culprit = 0;
     const int tasks = CALL.open("/proc/self/task");
     if (tasks < 0) return errno == ENOENT ? ENOSYS : errno;
-    int error = wait_until_ready(tasks, deadline_ns, &readiness);
+    int error = look_at_signal(signal);
+    if (error == 0) error = wait_until_ready(tasks, deadline_ns, &readiness);
     *culprit = readiness.blocker;
     if (error == 0) {
         mg__sys_hold_forks();
