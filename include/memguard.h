@@ -35,8 +35,11 @@
  *              may run in the middle of any call; its register frame on the host's stack is the host's.
  *   Cancel     No function is a cancellation point. A function given to `use` MUST NOT leave by longjmp,
  *              exceptions, cancellation or thread exit.
- *   Fork       In a child of fork (or a raw clone) every call answers ERR_FORKED before it takes any lock, and the
- *              pages are absent or zero there. exec, posix_spawn and vfork + exec are not concerned.
+ *   Fork       In a child of fork, _Fork or clone(2) every call answers ERR_FORKED before it takes any lock, and the
+ *              pages are absent or zero there; with MEMGUARD_FORK_COPY (see there) a child of fork goes on with a copy.
+ *              Where a text says "after fork", it means the former. A `use` in which the host forked answers FORKED in
+ *              the child. exec, posix_spawn and vfork + exec are not concerned: they share the memory until the exec, and
+ *              with clone's CLONE_VM a call is as one of the calling thread's.
  *   Structs    Begin with their size: set `size = sizeof` (the *_INIT macros do, where there is one), zero means default. A larger
  *              struct of a newer header is accepted when its tail is zero, otherwise ERR_ARGUMENT.
  *   Common     ERR_ARGUMENT, ERR_STALE and ERR_FORKED may come from every function that takes a pointer, a handle
@@ -210,11 +213,30 @@ enum {
                                          thread that makes its first one asks for the bounds of its stack (pthread_getattr_np) */
 };
 
-/* What happens to a vault in a forked child. */
-enum {
-    MEMGUARD_FORK_REFUSE = 0, /* pages absent or zero, calls answer ERR_FORKED */
-    MEMGUARD_FORK_COPY = 1    /* the child has a copy, and goes on with it */
-};
+/* What happens to a vault in a child of fork(2).
+ *
+ * REFUSE: its pages are absent or zero in the child, and every call with it, its secrets and views answers ERR_FORKED.
+ *
+ * COPY, for servers that fork their workers after they have loaded keys: the child has a copy of the vault, under the same
+ * handles and tokens, and goes on with it as a process of its own: nothing that parent or child change, lock, purge or
+ * destroy from then on shows in the other; each has to destroy its own. The child's first call makes the copies its own:
+ * locks the pages (locks are not inherited), draws a nonce prefix of its own, ends what other threads of the parent had
+ * begun, starts the housekeeper. If that fails (LOCK_LIMIT: the child's RLIMIT_MEMLOCK is too small for what was copied;
+ * RANDOM, MEMORY, MAP_LIMIT, SYSTEM) this call, and every later one until it succeeds, answers that status, and nothing is
+ * used with less protection than the report says. fork + exec costs nothing of this.
+ *   - Other threads of the parent are not in the child: their `use`s end and their scopes close, as if they had ended; their
+ *     views stay borrowed until somebody releases them, or a purge ends them. Views of the forking thread stay valid. A
+ *     purge that was under way is completed in the child without a wait.
+ *   - The fork waits, and with it new calls, until calls under way have ended, functions given to `use` not counted: at the
+ *     most two seconds, after which it goes on, but the child is refused (all calls: ERR_FORKED). The same when a signal
+ *     handler forks that interrupted a call. Fork handlers (pthread_atfork) of the host may call memguard; in the child
+ *     only those registered after the first vault was made.
+ *   - Vaults of both policies may live in one process: in the child those of REFUSE answer ERR_FORKED, for ever, and new
+ *     vaults of either policy may be made. A child may fork again.
+ *   - Children of clone(2) without CLONE_VM, and of _Fork, are refused, but the copies are in their memory.
+ *   - Protections: never HIDDEN or NOFORK. AUTO takes LOCKED. The backend SECRETMEM, or HIDDEN or NOFORK in `require`, is
+ *     ERR_ARGUMENT; the environment's "secretmem" does not count. UNSUPPORTED before Linux 4.14 (MADV_WIPEONFORK). */
+enum { MEMGUARD_FORK_REFUSE = 0, MEMGUARD_FORK_COPY = 1 };
 
 typedef struct memguard_options {
     size_t size;               /* sizeof(memguard_options) */

@@ -1,6 +1,6 @@
 /* core/settle: what a child of fork does with its copy before its first call (fork.h). At the fork nobody was inside the library; of
  * the threads only this one lives on. The copies become its own; it seals under a prefix of its own; what other threads had begun
- * ends; vaults that are not copied stay behind, and are not touched. docs/KEYS.md, section 7. Must not know: how bytes
+ * ends; vaults that are not copied stay behind, and are not touched. docs/KEYS.md, section 8. Must not know: how bytes
  * are sealed. */
 #include "core/vault.h"
 
