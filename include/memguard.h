@@ -37,8 +37,7 @@
  *              exceptions, cancellation or thread exit.
  *   Fork       In a child of fork, _Fork or clone(2) every call answers ERR_FORKED before it takes any lock, and the
  *              pages are absent or zero there; with MEMGUARD_FORK_COPY (see there) a child of fork goes on with a copy.
- *              Where a text says "after fork", it means the former. A `use` in which the host forked answers FORKED in
- *              the child. exec, posix_spawn and vfork + exec are not concerned: they share the memory until the exec, and
+ *              A `use` in which the host forked ends with FORKED in the child. exec, posix_spawn and vfork + exec are not concerned: they share the memory until the exec, and
  *              with clone's CLONE_VM a call is as one of the calling thread's.
  *   Structs    Begin with their size: set `size = sizeof` (the *_INIT macros do, where there is one), zero means default. A larger
  *              struct of a newer header is accepted when its tail is zero, otherwise ERR_ARGUMENT.
@@ -501,7 +500,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_purge_all(uint32_t wait_
 /* Wipes every protected page of the process: plaintext and keys, of all vaults. Async-signal-safe, takes no lock,
  * waits for nobody. The process MUST end soon after it: every other call may fault. For handlers of fatal signals,
  * which should run on an alternate stack (SA_ONSTACK): one that interrupted a cipher call and runs on its private
- * stack leaves that stack alone. Does nothing in a forked child. */
+ * stack leaves that stack alone. In a forked child it wipes copies (MEMGUARD_FORK_COPY),
+ * also in one that is refused, and nothing else. */
 MEMGUARD_API void memguard_emergency_wipe(void);
 
 /* ---- tools -------------------------------------------------------------------------------------------- */
