@@ -836,6 +836,50 @@ ALONE(free_pages_are_let_go_where_a_child_may_lock_less) {
     vault_end(e->vault);
 }
 
+/* Where pages are short, `use` waits for one that another thread's `use` has: such a call lets a fork by. */
+static void *use_compact(void *arg) {
+    estate *e = arg;
+    CHECK(holds_pattern(e->secrets[MEMGUARD_COMPACT], SIZE, SEED));
+    return NULL;
+}
+static void *stay_in_use(void *arg) {
+    estate *e = arg;
+    CHECK_STATUS(memguard_secret_use(e->secrets[0], stay, e, NULL), MEMGUARD_OK);
+    return NULL;
+}
+static int use_compact_here(void *arg) {
+    use_compact(arg);
+    return 0;
+}
+
+ALONE(a_use_that_waits_for_a_page_does_not_hold_a_fork) {
+    pthread_t users[64], waiter;
+    int count = 0;
+    CHECK(drop_memlock(96 * 1024) == 0);
+    estate *e = calloc(1, sizeof *e);
+    if (!CHECK(e != NULL)) return;
+    e->vault = copied_vault();
+    e->secrets[0] = secret_make(e->vault, SIZE, 0, SEED);
+    e->secrets[MEMGUARD_COMPACT] = secret_make(e->vault, SIZE, MEMGUARD_COMPACT, SEED);
+    /* Users come until one more has to wait. */
+    for (uint64_t end = now_ms() + 10000; count < 64 && now_ms() < end && report_of(e->vault).use_waits == 0;) {
+        atomic_store(&e->flag, 0);
+        CHECK(pthread_create(&users[count++], NULL, stay_in_use, e) == 0);
+        CHECK(wait_for(&e->flag, 1) || report_of(e->vault).use_waits != 0);
+        if (count % 2 == 0 && pthread_create(&waiter, NULL, use_compact, e) == 0) {
+            for (int i = 0; i < 20 && report_of(e->vault).use_waits == 0; i++) sleep_ms(1);
+            if (report_of(e->vault).use_waits != 0) break;
+            CHECK(pthread_join(waiter, NULL) == 0);
+        }
+    }
+    CHECK(report_of(e->vault).use_waits != 0);
+    IN_CHILD(use_compact_here, e); /* and the child is not refused */
+    atomic_store(&e->flag, 2);
+    CHECK(pthread_join(waiter, NULL) == 0);
+    for (int i = 0; i < count; i++) CHECK(pthread_join(users[i], NULL) == 0);
+    vault_end(e->vault);
+}
+
 /* ---- other ways to make processes ------------------------------------------------------------------------ */
 
 static int be_a_clone(void *arg) {
@@ -1207,6 +1251,7 @@ int main(void) {
     RUN(without_enough_lockable_memory_a_child_is_told_so_until_it_has_it);
     RUN(the_pages_of_a_settled_child_are_locked);
     RUN(free_pages_are_let_go_where_a_child_may_lock_less);
+    RUN(a_use_that_waits_for_a_page_does_not_hold_a_fork);
     RUN(a_raw_clone_is_refused_and_can_wipe_what_it_has);
     RUN(a_clone_in_the_same_memory_is_as_the_calling_thread);
     RUN(programs_are_started_as_ever);
