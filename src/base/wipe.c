@@ -7,3 +7,9 @@ void mg__wipe(void *p, size_t bytes) {
     memset(p, 0, bytes);
     __asm__ volatile("" : : "r"(p) : "memory");
 }
+
+__attribute__((no_sanitize("address", "thread"))) void mg__wipe_live(void *p, size_t bytes) {
+    volatile uint64_t *words = p;
+    for (size_t i = 0; i < bytes / sizeof *words; i++)
+        words[i] = 0;
+}

@@ -270,7 +270,7 @@ static void wipe_bench(struct mg__bench *bench, bool *unused) {
     (void)unused;
     /* A handler that was given no stack of its own runs on the bench that it interrupted: not under our own feet. */
     if (here >= (uintptr_t)bench->low && here < (uintptr_t)bench->top) return;
-    mg__wipe(bench->low, (size_t)(bench->top - bench->low));
+    mg__wipe_live(bench->low, (size_t)(bench->top - bench->low));
 }
 
 void mg__bench_emergency_wipe(void) { each_bench(wipe_bench, NULL); }
@@ -279,11 +279,12 @@ static void wipe_above_in(const struct pool *pool, uintptr_t stack) {
     const unsigned count = atomic_load_explicit(&pool->count, memory_order_acquire);
     for (unsigned i = 0; i < count; i++) {
         const uintptr_t low = (uintptr_t)pool->benches[i].low, top = (uintptr_t)pool->benches[i].top;
-        if (stack >= low && stack < top) mg__wipe((void *)stack, top - stack);
+        if (stack >= low && stack < top) mg__wipe_live((void *)stack, top - stack);
     }
 }
 
 void mg__bench_wipe_above(uintptr_t stack) {
+    stack &= ~(uintptr_t)7;
     for (int kind = 0; kind < MG_KINDS; kind++)
         wipe_above_in(&pools[kind], stack);
 }

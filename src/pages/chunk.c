@@ -502,7 +502,7 @@ static void overwrite(const struct mg__region *region) {
         if (mg__sys_protect(region->base, region->bytes, MG_ACCESS_WRITE) != 0) return;
         error = mg__sys_random(region->base, region->bytes);
     }
-    if (error != 0 && error != EFAULT) mg__wipe(region->base, region->bytes); /* no randomness to be had */
+    if (error != 0 && error != EFAULT) mg__wipe_live(region->base, region->bytes); /* no randomness */
 }
 
 static bool begin_wiping(struct mg__chunk *chunk) {

@@ -6,3 +6,8 @@ void mg__wipe(void *p, size_t bytes) {
     (void)p;
     (void)bytes;
 }
+
+void mg__wipe_live(void *p, size_t bytes) {
+    (void)p;
+    (void)bytes;
+}
