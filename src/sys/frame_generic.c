@@ -6,14 +6,15 @@
 
 #include <ucontext.h>
 
-void mg__arch_signal_entry(int number, void *info, void *context) { mg__signal_arrived(number, info, context); }
+void mg__arch_signal_entry(int number, void *info, void *context) { mg__signal_arrived(number, info, context, NULL); }
 
 uintptr_t mg__arch_frame_stack(const void *context) {
     (void)context;
     return 0;
 }
 
-void mg__arch_frame_scrub(void *context) {
+void mg__arch_frame_scrub(void *context, void *saved) {
+    (void)saved;
     ucontext_t *frame = context;
     mg__wipe(&frame->uc_mcontext, sizeof frame->uc_mcontext);
 }

@@ -6,8 +6,8 @@
 
 #include <ucontext.h>
 
-/* All registers that signal delivery leaves as they were, but the three arguments; the vector ones are reset by the kernel.
- * The frame keeps them for sigreturn, so nothing need be preserved. */
+/* Saves what a function must preserve (handlers of others call this one as a function), and clears all registers but the
+ * arguments; the vector ones are reset by the kernel. */
 __asm__(".text\n"
         ".globl mg__arch_signal_entry\n"
         ".hidden mg__arch_signal_entry\n"
@@ -15,14 +15,31 @@ __asm__(".text\n"
         "mg__arch_signal_entry:\n"
         ".cfi_startproc\n"
         "endbr64\n"
-        "xor %eax, %eax\n xor %ecx, %ecx\n xor %ebx, %ebx\n xor %ebp, %ebp\n"
+        "push %rbp\n .cfi_adjust_cfa_offset 8\n .cfi_rel_offset rbp, 0\n"
+        "push %rbx\n .cfi_adjust_cfa_offset 8\n .cfi_rel_offset rbx, 0\n"
+        "push %r12\n .cfi_adjust_cfa_offset 8\n .cfi_rel_offset r12, 0\n"
+        "push %r13\n .cfi_adjust_cfa_offset 8\n .cfi_rel_offset r13, 0\n"
+        "push %r14\n .cfi_adjust_cfa_offset 8\n .cfi_rel_offset r14, 0\n"
+        "push %r15\n .cfi_adjust_cfa_offset 8\n .cfi_rel_offset r15, 0\n"
+        "mov %rsp, %rcx\n"
+        "sub $8, %rsp\n .cfi_adjust_cfa_offset 8\n"
+        "xor %eax, %eax\n xor %ebx, %ebx\n xor %ebp, %ebp\n"
         "xor %r8d, %r8d\n xor %r9d, %r9d\n xor %r10d, %r10d\n xor %r11d, %r11d\n"
         "xor %r12d, %r12d\n xor %r13d, %r13d\n xor %r14d, %r14d\n xor %r15d, %r15d\n"
-        "jmp mg__signal_arrived\n"
+        "call mg__signal_arrived\n"
+        "add $8, %rsp\n .cfi_adjust_cfa_offset -8\n"
+        "pop %r15\n .cfi_adjust_cfa_offset -8\n .cfi_restore r15\n"
+        "pop %r14\n .cfi_adjust_cfa_offset -8\n .cfi_restore r14\n"
+        "pop %r13\n .cfi_adjust_cfa_offset -8\n .cfi_restore r13\n"
+        "pop %r12\n .cfi_adjust_cfa_offset -8\n .cfi_restore r12\n"
+        "pop %rbx\n .cfi_adjust_cfa_offset -8\n .cfi_restore rbx\n"
+        "pop %rbp\n .cfi_adjust_cfa_offset -8\n .cfi_restore rbp\n"
+        "ret\n"
         ".cfi_endproc\n"
         ".size mg__arch_signal_entry, .-mg__arch_signal_entry\n");
 
 enum {
+    SAVED_BYTES = 48,      /* by the entry */
     LEGACY_BYTES = 512,    /* what FXSAVE writes */
     SOFTWARE_OFFSET = 464, /* struct _fpx_sw_bytes in there: magic1, extended_size */
     XSTATE_MAGIC1 = 0x46505853,
@@ -41,12 +58,13 @@ uintptr_t mg__arch_frame_stack(const void *context) {
     return (uintptr_t)frame->uc_mcontext.gregs[REG_RSP];
 }
 
-void mg__arch_frame_scrub(void *context) {
+void mg__arch_frame_scrub(void *context, void *saved) {
     ucontext_t *frame = context;
     unsigned char *vectors = (unsigned char *)frame->uc_mcontext.fpregs;
     /* r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx lie first and together; rsp, rip and what follows tell the fault. */
     mg__wipe(&frame->uc_mcontext.gregs[REG_R8], (size_t)REG_RSP * sizeof frame->uc_mcontext.gregs[0]);
     if (vectors != NULL) mg__wipe(vectors, vector_bytes(vectors));
+    mg__wipe(saved, SAVED_BYTES);
 }
 
 _Static_assert(REG_R8 == 0 && REG_RCX == 14 && REG_RSP == 15 && REG_RIP == 16, "the order of saved registers");

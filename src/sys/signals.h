@@ -18,6 +18,7 @@ struct mg__signal {
     const void *address; /* that a fault touched; null when the kernel does not tell */
     uintptr_t stack;     /* the interrupted stack pointer; 0: not known */
     void *info, *context;
+    void *saved; /* registers that the entry has put on the stack */
 };
 typedef void mg__signal_hook(struct mg__signal *signal);
 
@@ -66,13 +67,13 @@ void mg__sys_make_dumpable(void); /* [handler] */
 
 /* ---- the processor's part (frame_*.c) ---- */
 
-/* The handler that is installed: clears all registers but its arguments, so that none of the interrupted code's is spilled
- * to a stack, and goes on with mg__signal_arrived. */
+/* The handler that is installed: saves those registers that a function must preserve in one place, clears all but its
+ * arguments, so that none of the interrupted code's is spilled anywhere else, and calls mg__signal_arrived. */
 void mg__arch_signal_entry(int number, void *info, void *context);
-void mg__signal_arrived(int number, void *info, void *context);
+void mg__signal_arrived(int number, void *info, void *context, void *saved);
 uintptr_t mg__arch_frame_stack(const void *context);
-/* Clears the saved registers, but for program counter, stack pointer and what tells the fault. */
-void mg__arch_frame_scrub(void *context);
+/* Clears the registers that kernel and entry saved, but for program counter, stack pointer and what tells the fault. */
+void mg__arch_frame_scrub(void *context, void *saved);
 
 /* ---- the table: see mg__sys_table ---- */
 

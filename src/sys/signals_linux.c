@@ -151,9 +151,14 @@ static void call_former(struct mg__signal *signal) {
         mg__signal_hand_back(signal);
 }
 
-void mg__signal_arrived(int number, void *info, void *context) {
+void mg__signal_arrived(int number, void *info, void *context, void *saved) {
     const int error = errno;
-    struct mg__signal signal = {number, fault_address(number, info), mg__arch_frame_stack(context), info, context};
+    struct mg__signal signal = {.number = number,
+                                .address = fault_address(number, info),
+                                .stack = mg__arch_frame_stack(context),
+                                .info = info,
+                                .context = context,
+                                .saved = saved};
     mg__signal_hook *hook = atomic_load(&hooks[number]);
     if (hook != NULL)
         hook(&signal);
@@ -162,7 +167,7 @@ void mg__signal_arrived(int number, void *info, void *context) {
     errno = error;
 }
 
-void mg__signal_scrub(struct mg__signal *signal) { mg__arch_frame_scrub(signal->context); }
+void mg__signal_scrub(struct mg__signal *signal) { mg__arch_frame_scrub(signal->context, signal->saved); }
 
 /* ---- ends ---- */
 
