@@ -6,6 +6,8 @@
  *
  * All of it async-signal-safe: scripts/check-signal-safety. Must not know: how handlers are installed, how pages are wiped, where secrets
  * lie. */
+#include <errno.h>
+
 #include "core/trespass.h"
 #include "process/process.h"
 #include "sys/signals.h"
@@ -115,6 +117,14 @@ static memguard_status fail(int error) {
     return mg__fail(MEMGUARD_ERR_SYSTEM, error, "handlers of crashes could not be changed (errno %d)", error);
 }
 
+/* Memory that is short is told with its numbers. */
+static memguard_status give_stack(void) {
+    const int error = mg__signal_stack_give();
+    if (error == 0) return MEMGUARD_OK;
+    if (error == ENOMEM) return mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
+    return mg__fail(MEMGUARD_ERR_SYSTEM, error, "no alternate signal stack (errno %d)", error);
+}
+
 static int release_all(void) {
     int first_error = 0;
     for (unsigned i = 0; mg__signal_of_crash(i) != 0; i++) {
@@ -125,8 +135,9 @@ static int release_all(void) {
 }
 
 static memguard_status catch_all(void) {
-    int error = mg__signal_stack_give();
-    if (error != 0) return mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
+    const memguard_status status = give_stack();
+    int error = 0;
+    if (status != MEMGUARD_OK) return status;
     for (unsigned i = 0; error == 0 && mg__signal_of_crash(i) != 0; i++)
         error = mg__signal_catch(mg__signal_of_crash(i), on_crash);
     if (error == 0) return MEMGUARD_OK;
@@ -150,10 +161,7 @@ memguard_status memguard_catch_crash(uint32_t wanted) {
     return status;
 }
 
-memguard_status memguard_crash_stack(void) {
-    const int error = mg__signal_stack_give();
-    return error == 0 ? MEMGUARD_OK : mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
-}
+memguard_status memguard_crash_stack(void) { return give_stack(); }
 
 memguard_status memguard_release_crash(void) {
     MG_REFUSE_FORKED();

@@ -41,7 +41,7 @@ crash() { # mode crash
     [ ! -s "$core" ] || found=$("$subject" search "$seed" "$core")
 }
 
-value() { echo "$found" | sed "s/.*$1 \([0-9]*\).*/\1/"; }
+value() { echo "$found" | awk -v word="$1" '{ for (i = 1; i < NF; i++) if ($i == word) print $(i + 1) }'; }
 
 judge() { # mode crash exit-code
     crash "$1" "$2"
