@@ -351,8 +351,10 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_report(memguard_va
  * EFAULT from a system call) and never computes on half-wiped bytes. All secrets are destroyed. After it returns no
  * page of the vault holds plaintext, and the vault may be used again under a new key. From inside a borrow of the
  * calling thread's own the gate closes and the key goes at once, the rest is done when that thread ends its last
- * borrow. While another thread's purge is at work: shortens its wait to `wait_ms` from now if that is earlier, waits
- * for its end (unless the calling thread borrows), and answers the same.
+ * borrow; where another thread ends that one, and borrows itself, when that thread ends its own. What was revoked is no
+ * borrow any more. While another thread's purge is at work: shortens its wait to `wait_ms` from now if that is earlier
+ * and waits for its end, unless the calling thread borrows, and answers the same. Two threads that each borrow what the
+ * other purges wait for each other, no longer than `wait_ms`.
  * Errors: REVOKED (done, but borrows had to be taken away), LOCK_LIMIT, RANDOM (all is forgotten, but there is no
  * new key: the vault answers ERR_STATE until a purge succeeds). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_purge(memguard_vault *vault, uint32_t wait_ms);
@@ -497,11 +499,13 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_scope_destroy(memguard_s
  * wait for all together. Errors: REVOKED, or the first other error after all were tried. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_purge_all(uint32_t wait_ms);
 
-/* Wipes every protected page of the process: plaintext and keys, of all vaults. Async-signal-safe, takes no lock,
- * waits for nobody. The process MUST end soon after it: every other call may fault. For handlers of fatal signals,
- * which should run on an alternate stack (SA_ONSTACK): one that interrupted a cipher call and runs on its private
- * stack leaves that stack alone. In a forked child it wipes copies (MEMGUARD_FORK_COPY),
- * also in one that is refused, and nothing else. */
+/* Wipes every protected page of the process: plaintext and keys, of all vaults. Async-signal-safe, takes no lock;
+ * waits for nobody but cipher calls that other threads have under way, a tenth of a second at the most. Other threads
+ * may be anywhere: the wipe goes through. Then the process MUST end soon: calls that make, open or change answer
+ * ERR_STATE, and what the host holds has other bytes. What another thread is just copying may still be written: a
+ * second call wipes that, too. For handlers of fatal signals, which should run on an alternate stack (SA_ONSTACK):
+ * one that interrupted a cipher call and runs on its private stack leaves that stack alone. In a forked
+ * child it wipes copies (MEMGUARD_FORK_COPY), also in one that is refused, and nothing else. */
 MEMGUARD_API void memguard_emergency_wipe(void);
 
 /* ---- tools -------------------------------------------------------------------------------------------- */

@@ -107,7 +107,7 @@ TEST(a_destroyed_vault_has_no_revocation_by_limits_under_way) { race_the_houseke
 
 /* ---- an emergency wipe, from a handler that came at any moment; each in a child ---- */
 
-enum { WORKERS = 8, MARKED = 16, STACK = 256 * 1024, ARENA = (WORKERS + 2) * STACK };
+enum { WORKERS = 8, MARKED = 16, STACK = 2 << 20, ARENA = (WORKERS + 2) * STACK };
 static unsigned char *arena; /* all stacks but the first thread's: what a signal leaves there is the host's */
 static memguard_vault *fired;
 static memguard_secret marked[MARKED];
@@ -267,7 +267,7 @@ static void fire(unsigned rounds, uint32_t backend, int looks, int on_own_stack)
     }
 }
 
-enum { SHOTS = CHECK_SANITIZED ? 8 : 100, LOOKS = 15 };
+enum { SHOTS = CHECK_SANITIZED ? 4 : 100, LOOKS = 15 };
 
 TEST(an_emergency_wipe_at_any_moment_neither_hangs_nor_faults) { fire(SHOTS, MEMGUARD_BACKEND_LOCKED, 0, 0); }
 TEST(an_emergency_wipe_of_secretmem_at_any_moment_neither_hangs_nor_faults) {
