@@ -141,6 +141,7 @@ struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memgua
     atomic_store_explicit(&entry->flags, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->object, (uint8_t)object, memory_order_relaxed);
     atomic_store_explicit(&entry->marks, 0, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes, 0, memory_order_relaxed); /* no body yet */
     atomic_store_explicit(&entry->next, index, memory_order_relaxed);
     atomic_store_explicit(&entry->vault, vault, memory_order_relaxed); /* published by the word */
     atomic_store(&entry->word, (generation << 32) | MG_WORD_L | MG_WORD_X | MG_WORD_PIN_ONE | more_flags);

@@ -613,6 +613,7 @@ static void count_secrets(const struct mg__vault *vault, memguard_report *report
         if (atomic_load_explicit(&entry->vault, memory_order_relaxed) != vault->index + 1) continue;
         const uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
         const unsigned rest = atomic_load_explicit(&entry->rest, memory_order_relaxed) & MEMGUARD_REST_MASK;
+        const size_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
         if ((word & (MG_WORD_L | MG_WORD_R)) != MG_WORD_L) continue;
         report->borrows += mg__word_held(word);
         if ((word & MG_WORD_D) != 0) continue;
@@ -620,8 +621,9 @@ static void count_secrets(const struct mg__vault *vault, memguard_report *report
             count_chunked(entry, report);
             continue;
         }
+        if (bytes == 0) continue; /* just being made */
         report->secrets[rest]++;
-        report->secret_bytes[rest] += atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+        report->secret_bytes[rest] += bytes;
     }
 }
 
