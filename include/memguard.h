@@ -351,8 +351,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_report(memguard_va
  * EFAULT from a system call) and never computes on half-wiped bytes. All secrets are destroyed. After it returns no
  * page of the vault holds plaintext, and the vault may be used again under a new key. From inside a borrow of the
  * calling thread's own the gate closes and the key goes at once, the rest is done when that thread ends its last
- * borrow; where another thread ends that one, and borrows itself, when that thread ends its own. What was revoked is no
- * borrow any more. While another thread's purge is at work: shortens its wait to `wait_ms` from now if that is earlier
+ * borrow; where another thread ends that one, and borrows itself, when that thread ends its own. What an earlier purge
+ * took away is no borrow any more. While another thread's purge is at work: shortens its wait to `wait_ms` from now if that is earlier
  * and waits for its end, unless the calling thread borrows, and answers the same. Two threads that each borrow what the
  * other purges wait for each other, no longer than `wait_ms`.
  * Errors: REVOKED (done, but borrows had to be taken away), LOCK_LIMIT, RANDOM (all is forgotten, but there is no

@@ -37,7 +37,8 @@ TEST(a_lock_or_destroy_refused_for_a_borrow_that_lasts_disturbs_nobody) {
     watch();
     vault = vault_make();
     make_secrets();
-    for (int i = 0; i < 5000; i++) secret_make(vault, 1, 0, 1); /* many to look at, and the borrowed one is the last */
+    for (int i = 0; i < 5000; i++)
+        secret_make(vault, 1, 0, 1); /* many to look at, and the borrowed one is the last */
     memguard_view view = borrow(secret_make(vault, SIZE, MEMGUARD_CLOSED, 1), MEMGUARD_READ);
     atomic_store(&over, 0);
     atomic_store(&done, 0);

@@ -267,7 +267,7 @@ static void fire(unsigned rounds, uint32_t backend, int looks, int on_own_stack)
     }
 }
 
-enum { SHOTS = CHECK_SANITIZED ? 4 : 100, LOOKS = 15 };
+enum { SHOTS = CHECK_SANITIZED ? 4 : 100, LOOKS = 10 };
 
 TEST(an_emergency_wipe_at_any_moment_neither_hangs_nor_faults) { fire(SHOTS, MEMGUARD_BACKEND_LOCKED, 0, 0); }
 TEST(an_emergency_wipe_of_secretmem_at_any_moment_neither_hangs_nor_faults) {
