@@ -163,12 +163,13 @@ typedef struct memguard_harden_report {
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_harden(uint32_t flags, memguard_harden_report *report);
 
 /* ---- lost secrets ------------------------------------------------------------------------------------- */
-/* A secret is lost when the program has forgotten its handle: it lives on, and nobody can destroy it. Scopes, MEMGUARD_AUTO and
- * limits keep that from happening; what follows finds it. All of it is opt-in and costs nothing where it is not used.
+/* A secret is lost when the program has forgotten its handle: it lives on, and nobody can destroy it. Scopes,
+ * MEMGUARD_AUTO and limits keep that from happening; what follows finds it. All of it is opt-in and costs nothing where
+ * it is not used.
  *
- * A vault made with MEMGUARD_TRACK knows of each of its secrets where it was made: the return address of the call of memguard_*
- * that made it, in the host's own code (`addr2line -f -e PROGRAM` names it; a position-independent program needs its load address
- * taken off, which dladdr(3) tells). Without MEMGUARD_TRACK `origin` is null and `age_ms` 0. */
+ * A vault made with MEMGUARD_TRACK knows of each of its secrets where it was made: the return address of the call of
+ * memguard_* that made it, in the host's own code (`addr2line -f -e PROGRAM` names it; a position-independent program
+ * needs its load address taken off, which dladdr(3) tells). Without MEMGUARD_TRACK `origin` is null and `age_ms` 0. */
 
 typedef struct memguard_lost {
     size_t size;            /* sizeof(memguard_lost) */
@@ -183,24 +184,26 @@ typedef struct memguard_lost {
 /* What the functions below call for each secret. `lost` is valid until return. */
 typedef void memguard_lost_fn(const memguard_lost *lost, void *arg);
 
-/* Calls fn for each live secret of the vault, lost or not: to look for those that should not be there any more. fn may call memguard.
- * Secrets made or destroyed meanwhile may be listed or not. O(all secrets of the process). Errors: none but the common ones. */
-MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_lost_list(memguard_vault *vault, memguard_lost_fn *fn, void *arg);
+/* Calls fn for each live secret of the vault, lost or not: to look for those that should not be there any more. fn may
+ * call memguard. Secrets made or destroyed meanwhile may be listed or not. O(all secrets of the process). Errors: none
+ * but the common ones. */
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_lost_list(memguard_vault *vault, memguard_lost_fn *fn,
+                                                                  void *arg);
 
-/* The report at the end: from now on calls fn for each secret that is still alive when its vault is purged or destroyed, before it
- * is wiped, and for those alive when the process ends through exit(3) or by return from main; once for each secret. Not for secrets that
- * a scope, a limit or memguard_secret_destroy ends. One function per process; null ends it. The first call registers a function with
- * atexit(3): handlers of the host that are registered later run earlier, so what they destroy is not reported.
- * fn runs in the thread that purges, destroys or exits, without any lock of memguard held; the purge waits for it, after the gate was
- * closed and the key was wiped. It may use malloc and stdio. It MUST NOT call memguard, except what is async-signal-safe there, nor wait
- * for a thread that does. While a function is set, a purge from inside a borrow of the caller's own destroys nothing before that
- * borrow ends. memguard_emergency_wipe and forked children report nothing.
- * Errors: MEMORY (atexit had no room; nothing changed). */
+/* The report at the end: from now on calls fn for each secret that is still alive when its vault is purged or
+ * destroyed, before it is wiped, and for those alive when the process ends through exit(3) or by return from main; once
+ * for each secret. Not for secrets that a scope, a limit or memguard_secret_destroy ends. One function per process;
+ * null ends it. The first call registers a function with atexit(3): handlers of the host that are registered later run
+ * earlier, so what they destroy is not reported. fn runs in the thread that purges, destroys or exits, without any lock
+ * of memguard held; the purge waits for it, after the gate was closed and the key was wiped. It may use malloc and
+ * stdio. It MUST NOT call memguard, except what is async-signal-safe there, nor wait for a thread that does. While a
+ * function is set, a purge from inside a borrow of the caller's own destroys nothing before that borrow ends.
+ * memguard_emergency_wipe and forked children report nothing. Errors: MEMORY (atexit had no room; nothing changed). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_lost_watch(memguard_lost_fn *fn, void *arg);
 
 /* In memguard_sweep_options.flags. */
 enum {
-    MEMGUARD_SWEEP_SEAL = 1 << 0 /* those lost in two sweeps in a row, with no borrow or change between, get the rest SEALED */
+    MEMGUARD_SWEEP_SEAL = 1 << 0 /* seal what two sweeps in a row found lost, with no borrow or change between */
 };
 
 typedef struct memguard_sweep_options {
@@ -209,7 +212,7 @@ typedef struct memguard_sweep_options {
     uint32_t timeout_ms;  /* give up after so many milliseconds in all; 0: 2000 */
     int32_t signal;       /* the real-time signal to stop threads with; 0: SIGRTMAX - 1 */
     uint32_t reserved;    /* 0 */
-    memguard_lost_fn *fn; /* called for each secret found lost, after all threads run again; it may call memguard; may be null */
+    memguard_lost_fn *fn; /* called for each lost secret when all threads run again; may call memguard; may be null */
     void *arg;
 } memguard_sweep_options;
 #define MEMGUARD_SWEEP_OPTIONS_INIT {sizeof(memguard_sweep_options), 0, 0, 0, 0, NULL, NULL}
@@ -219,51 +222,56 @@ typedef struct memguard_sweep {
     uint64_t looked_at;     /* secrets */
     uint64_t lost;          /* of them, those that nothing refers to */
     uint64_t sealed;        /* of those, sealed by this sweep */
-    uint64_t refused;       /* and those that should have been and could not be (memguard_last_error tells of one): they are as before */
+    uint64_t refused;       /* and that should have been, but are as before (see memguard_last_error) */
     uint64_t threads;       /* stopped */
     uint64_t stopped_ns;    /* for how long */
     uint64_t scanned_bytes; /* of memory */
 } memguard_sweep;
 #define MEMGUARD_SWEEP_INIT {sizeof(memguard_sweep), 0, 0, 0, 0, 0, 0, 0}
 
-/* Looks for lost secrets of the vault as a conservative garbage collector does: stops all other threads of the process, looks through
- * their registers and stacks, thread-local and all other memory that the process can write for what refers to a secret, at every byte
- * offset: its handle (8 bytes), or an address in the pages that show it (from their begin to just behind their end). What nothing
- * refers to is lost: it is reported, and with MEMGUARD_SWEEP_SEAL, when the sweep before found the same, it gets the rest SEALED,
- * in the way of memguard_secret_rest. Never wiped, never destroyed: so a mistake costs nothing but the time of an opening, and a handle
- * that comes back (see below) still works. Secrets that are borrowed are looked at and reported, but not sealed; those that the library
- * is just working on are not looked at. A scope refers to its secrets. `options` may be null: all defaults; `result` may be null.
+/* Looks for lost secrets of the vault as a conservative garbage collector does: stops all other threads of the process,
+ * looks through their registers and stacks, thread-local and all other memory that the process can write for what
+ * refers to a secret, at every byte offset: its handle (8 bytes), or an address in the pages that show it (from their
+ * begin to just behind their end). What nothing refers to is lost: it is reported, and with MEMGUARD_SWEEP_SEAL, when
+ * the sweep before found the same, it gets the rest SEALED, in the way of memguard_secret_rest. Never wiped, never
+ * destroyed: so a mistake costs nothing but the time of an opening, and a handle that comes back (see below) still
+ * works. Secrets that are borrowed are looked at and reported, but not sealed; those that the library is just working
+ * on are not looked at. A scope refers to its secrets. `options` may be null: all defaults; `result` may be null.
  *
  * Errors, after which nothing has changed and all threads run:
  *   STATE        the signal has a handler, or is ignored: it is never taken away from anybody
- *   TIMEOUT      a thread blocks the signal or did not stop in time (it is in vfork(2), or asleep in the kernel where no signal wakes it),
- *                or the memory was not looked through in time; memguard_last_error names the thread. It waits, with nothing
- *                stopped yet, for those that block the signal, since the C library does so for moments.
+ *   TIMEOUT      a thread blocks the signal or did not stop in time (it is in vfork(2), or asleep in the kernel where
+ *                no signal wakes it), or the memory was not looked through in time; memguard_last_error names the
+ *                thread. It waits, with nothing stopped yet, for those that block the signal, since the C library does
+ *                so for moments.
  *   UNSUPPORTED  no /proc of this process, or process_vm_readv(2) is not allowed
  *   MEMORY, SYSTEM
  *
- * What it does to the process: for its time the signal has a handler (SA_ONSTACK, SA_RESTART); afterwards it has its default action again. In
- * other threads system calls that are never restarted (nanosleep, poll, epoll_wait ...: signal(7)) answer EINTR. Memory is read through
- * a buffer that is wiped afterwards; protected pages are not read. Time: about a second for a GiB of memory in use. Forks and other sweeps
- * wait until it is over. Threads that are stopped go on by themselves a second after the timeout, whatever happens to the sweep; what it found
- * is then forgotten (TIMEOUT).
+ * What it does to the process: for its time the signal has a handler (SA_ONSTACK, SA_RESTART); afterwards it has its
+ * default action again. In other threads system calls that are never restarted (nanosleep, poll, epoll_wait ...:
+ * signal(7)) answer EINTR. Memory is read through a buffer that is wiped afterwards; protected pages are not read.
+ * Time: about a second for a GiB of memory in use. Forks and other sweeps wait until it is over. Threads that are
+ * stopped go on by themselves a second after the timeout, whatever happens to the sweep; what it found is then
+ * forgotten (TIMEOUT).
  *
  * What it cannot see, so that a secret is wrongly reported (and sealed, and opens at its next borrow as ever):
- *   - handles that only the kernel holds: epoll data, io_uring and aio requests, timers, bytes in pipes, sockets and files, also pages of
- *     shared mappings that are not in memory just now, and registers of memory given away (splice, userfaultfd);
- *   - handles in other processes, also those that share this memory (clone with CLONE_VM but not CLONE_THREAD) have stacks and registers of
- *     their own that are seen, or not, as memory only;
+ *   - handles that only the kernel holds: epoll data, io_uring and aio requests, timers, bytes in pipes, sockets and
+ *     files, pages of shared mappings that are not in memory just now, what a debugger keeps;
+ *   - handles in other processes; of those that share this memory (clone with CLONE_VM but not CLONE_THREAD) the
+ *     registers, and they are not stopped;
  *   - handles that are encoded: compressed, encrypted, in parts, XORed, in another byte order, as text;
- *   - handles in memory that cannot be read now (PROT_NONE, write-only, memfd_secret, device memory), in read-only mappings of files, or in
- *     secrets of memguard;
- *   - on the stack of a thread that has made a secret in a vault with MEMGUARD_TRACK, or that sweeps: what lies below its stack pointer, as in
- *     a coroutine whose stack was cut out of the thread's own.
- * What it takes for a reference although it is none: any 8 bytes that look like one, in freed memory, in dead frames of other threads' stacks,
- * in stacks of ended threads that the C library keeps. Such a secret is not found until they are overwritten.
+ *   - handles in memory that cannot be read now (PROT_NONE, write-only, memfd_secret, device memory), in read-only
+ *     mappings of files, or in secrets of memguard;
+ *   - on the stack of a thread that has made a secret in a vault with MEMGUARD_TRACK, or that sweeps: what lies below
+ *     its stack pointer, as that of a function does which was left for a coroutine whose stack lies in its own frame.
+ * What it takes for a reference although it is none: any 8 bytes that look like one, in freed memory, in dead frames of
+ * other threads' stacks, in stacks of ended threads that the C library keeps. Such a secret is not found until they are
+ * overwritten.
  *
- * MUST NOT be called by a thread that others wait for in the kernel: one that serves page faults (userfaultfd) or a file system (FUSE) that this
- * very process has mapped. From a signal handler, never. */
-MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_lost_sweep(memguard_vault *vault, const memguard_sweep_options *options,
+ * In a process that serves its own page faults (userfaultfd), or a file system (FUSE) of which it has mapped files, the
+ * scan may come to wait for a thread that it has stopped; it gives up when that one goes on by itself. */
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_lost_sweep(memguard_vault *vault,
+                                                                   const memguard_sweep_options *options,
                                                                    memguard_sweep *result);
 
 #ifdef __cplusplus

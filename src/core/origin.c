@@ -1,6 +1,6 @@
-/* See origin.h. One record an index, in segments that are mapped when the first secret of theirs is tracked and never freed. Records
- * hold no handle and no pointer into a secret, so that they refer to nothing.
- * Must not know: what secrets hold. */
+/* See origin.h. One record an index, in segments that are mapped when the first secret of theirs is tracked and never
+ * freed. Records hold no handle and no pointer into a secret, so that they refer to nothing. Must not know: what
+ * secrets hold. */
 #include "core/origin.h"
 
 enum { SEGMENT_BITS = 12, SEGMENT = 1 << SEGMENT_BITS, SEGMENTS = 1 << 16 };

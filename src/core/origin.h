@@ -1,6 +1,5 @@
-/* core/origin: where and when the secrets of a vault with MEMGUARD_TRACK were made. The place is the return address of the
- * outermost public call that makes secrets: the host's own code.
- * Must not know: what secrets hold, who asks. */
+/* core/origin: where and when the secrets of a vault with MEMGUARD_TRACK were made. The place is the return address of
+ * the outermost public call that makes secrets: the host's own code. Must not know: what secrets hold, who asks. */
 #ifndef MG_CORE_ORIGIN_H
 #define MG_CORE_ORIGIN_H
 

@@ -213,9 +213,9 @@ static memguard_status complete(struct mg__vault *vault, uint64_t until_ns) {
 
 _Atomic uint32_t mg__purges_deferred;
 
-/* The control mutex is held: what can be done at once is done, the last release does the rest. (Who wants to be told of what dies
- * cannot be called under the mutex: then all of it is the rest.) More callers than there is room for are waited for like
- * any holder. */
+/* The control mutex is held: what can be done at once is done, the last release does the rest. (Whoever wants to be told
+ * of what dies cannot be called under the mutex: then all of it is the rest.) More callers than there is room for are
+ * waited for like any holder. */
 static void defer(struct mg__vault *vault, struct mg__thread *thread, uint32_t wait_ms) {
     bool any = false;
     if (MG_LIKELY(atomic_load(&mg__vault_on_end) == NULL)) each_entry(vault, mark_or_end, &any);

@@ -80,8 +80,8 @@ static bool pop(struct shard *shard, uint32_t *index) {
     return true;
 }
 
-/* Generations begin at a random number of 30 bits, so that pairs of small numbers in memory do not look like handles to whoever
- * sweeps for lost secrets. For the same reason the number is not kept as it is. */
+/* Generations begin at a random number of 30 bits, so that pairs of small numbers in memory do not look like handles to
+ * whoever sweeps for lost secrets. For the same reason the number is not kept as it is. */
 static memguard_status draw_generation(uint32_t *generation) {
     uint32_t drawn = 0;
     const int error = not_first_generation == 0 ? mg__sys_random(&drawn, sizeof drawn) : 0;

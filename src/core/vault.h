@@ -285,8 +285,8 @@ MG_MUST_USE memguard_status mg__purge_secrets(struct mg__vault *vault, uint64_t 
  * borrows it may return first. */
 void mg__purges_settle(void);
 
-/* What a room below wants to know: called before the secrets of a vault die in a purge or with the vault, with the gate closed and
- * none of our locks held. May be null. */
+/* What a room below wants to know: called before the secrets of a vault die in a purge or with the vault, with the gate
+ * closed and none of our locks held. May be null. */
 extern void (*_Atomic mg__vault_on_end)(struct mg__vault *vault);
 
 /* ---- housekeeper (housekeeper.c) ---- */

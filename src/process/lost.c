@@ -1,6 +1,6 @@
-/* process/lost: all secrets of a vault with their places of creation, and the report of those alive at the end. Contracts:
- * memguard/process.h. The table is walked without locks; what is told was true of one moment.
- * Must not know: how secrets are sealed, who purges. */
+/* process/lost: all secrets of a vault with their places of creation, and the report of those alive at the end.
+ * Contracts: memguard/process.h. The table is walked without locks; what is told was true of one moment. Must not know:
+ * how secrets are sealed, who purges. */
 #include "process/lost.h"
 
 #include "core/origin.h"

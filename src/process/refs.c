@@ -1,6 +1,6 @@
-/* See refs.h. Most bytes are zeros, or do not pass two comparisons: the high half of a handle is one of few generations, which begin
- * at a random number, and addresses in question lie between two bounds and in pages that a bitmap knows.
- * Must not know: where the bytes come from. */
+/* See refs.h. Most bytes are zeros, or do not pass two comparisons: the high half of a handle is one of few
+ * generations, which begin at a random number, and addresses in question lie between two bounds and in pages that a
+ * bitmap knows. Must not know: where the bytes come from. */
 #include "process/refs.h"
 
 /* ---- sorting ---- */

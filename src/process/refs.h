@@ -1,6 +1,6 @@
-/* process/refs: what a sweep looks for, and the looking. Conservative: eight bytes that could be a handle, or an address in the pages of
- * a secret, are one. Pure logic over given bytes.
- * Must not know: where the bytes come from, threads, the operating system. */
+/* process/refs: what a sweep looks for, and the looking. Conservative: eight bytes that could be a handle, or an
+ * address in the pages of a secret, are one. Pure logic over given bytes. Must not know: where the bytes come from,
+ * threads, the operating system. */
 #ifndef MG_PROCESS_REFS_H
 #define MG_PROCESS_REFS_H
 

@@ -1,5 +1,5 @@
-/* process/sweep: lost secrets found as a conservative garbage collector finds garbage (H.-J. Boehm and M. Weiser, 1988: "Garbage collection
- * in an uncooperative environment"). Contract: memguard/process.h.
+/* process/sweep: lost secrets found as a conservative garbage collector finds garbage (H.-J. Boehm and M. Weiser, 1988:
+ * "Garbage collection in an uncooperative environment"). Contract: memguard/process.h.
  *
  *   1. all other threads are stopped, their registers on their stacks (sys/scan.h)
  *   2. what is looked for is collected, in a mapping of its own that the scan leaves out
@@ -7,9 +7,9 @@
  *   4. marks are set in the table: found, or lost once more
  *   5. all go on; what was lost twice is sealed in the ordinary way, and the host is told
  *
- * From 1 to 4 others may hold any lock: none is taken, not malloc's either. What the library itself knows of a secret is no reference:
- * the table is not scanned, and the one address of a secret's pages that is kept elsewhere is known (mg__ref.own).
- * Must not know: how secrets are sealed, how threads are stopped. */
+ * From 1 to 4 others may hold any lock: none is taken, not malloc's either. What the library itself knows of a secret
+ * is no reference: the table is not scanned, and the one address of a secret's pages that is kept elsewhere is known
+ * (mg__ref.own). Must not know: how secrets are sealed, how threads are stopped. */
 #include "process/lost.h"
 #include "process/refs.h"
 #include "sys/scan.h"
@@ -244,8 +244,8 @@ static bool scan_part(struct mg__sys_span mapping, struct mg__sys_span part, voi
     return true;
 }
 
-/* A stopped thread may be in the middle of a cipher call, whose stack is one of ours: the host's registers may lie there. Read in place, so
- * that nothing of it is copied. */
+/* A stopped thread may be in the middle of a cipher call, whose stack is one of ours: the host's registers may lie
+ * there. Read in place, so that nothing of it is copied. */
 static void look_at_bench(const struct mg__bench *bench, void *arg) {
     struct sweep *sweep = arg;
     if (atomic_load(&bench->busy) == 0) return;

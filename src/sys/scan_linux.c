@@ -1,7 +1,7 @@
-/* The contract of scan.h on Linux. Sources: man-pages proc_pid_maps(5), proc_pid_status(5), proc_pid_task(5), signal(7),
- * sigaction(2), rt_tgsigqueueinfo(2), process_vm_readv(2), mincore(2), PAGEMAP_SCAN (Documentation/admin-guide/mm/pagemap.rst).
- * The idea of stopping threads by a signal whose frame holds their registers: Boehm and Weiser, 1988.
- * Must not know: what is looked for. */
+/* The contract of scan.h on Linux. Sources: man-pages proc_pid_maps(5), proc_pid_status(5), proc_pid_task(5),
+ * signal(7), sigaction(2), rt_tgsigqueueinfo(2), process_vm_readv(2), mincore(2), PAGEMAP_SCAN
+ * (Documentation/admin-guide/mm/pagemap.rst). The idea of stopping threads by a signal whose frame holds their
+ * registers: Boehm and Weiser, 1988. Must not know: what is looked for. */
 #define _GNU_SOURCE
 #include "sys/scan.h"
 
@@ -17,8 +17,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-/* The kernel is asked about this thread, not about the process: whose first thread may have ended, and with it what /proc and
- * process_vm_readv(2) know of the process by its number. */
+/* The kernel is asked about this thread, not about the process: whose first thread may have ended, and with it what
+ * /proc and process_vm_readv(2) know of the process by its number. */
 static int this_thread(void) { return (int)syscall(SYS_gettid); }
 
 /* ---- the table ---- */
@@ -134,7 +134,8 @@ static struct own *find_own(int thread) {
     return NULL;
 }
 
-/* Without a free place, or bounds, the thread counts as the host's, and a sweep gives up because it blocks the signal. */
+/* Without a free place, or bounds, the thread counts as the host's, and a sweep gives up because it blocks the
+ * signal. */
 static void add_own(void) {
     struct mg__sys_span stack = {0, 0};
     if (!mg__sys_stack_bounds(&stack.low, &stack.high)) return;
@@ -170,7 +171,8 @@ struct entry {
     char name[];
 };
 
-/* Calls fn for each thread of the process but this one and our own; *count: how many there are with those. fn gives 0 to go on. */
+/* Calls fn for each thread of the process but this one and our own; *count: how many there are with those. fn gives 0
+ * to go on. */
 static int each_thread(int tasks, int (*fn)(int thread, void *arg), void *arg, size_t *count) {
     _Alignas(struct entry) char block[4096];
     long got = 0;
@@ -212,10 +214,26 @@ static int count_threads(size_t *count) {
 
 /* ---- who blocks the signal ---- */
 
+static bool has_ended(const char *state) { return *state == 'Z' || *state == 'X'; }
+
+/* The first thread, when it ends before the others, stays in the list until they have ended, too. */
+static bool leader_has_ended(void) {
+    struct lines lines;
+    bool ended = false;
+    if (lines_open(&lines, "/proc/self/status") != 0) return false;
+    while (lines_next(&lines)) {
+        const char *state = field(lines.line, "State:");
+        if (state == NULL) continue;
+        ended = has_ended(state);
+        break;
+    }
+    mg__sys_close(lines.descriptor);
+    return ended;
+}
+
 struct readiness {
     int signal;
-    int blocker;     /* 0: none */
-    int dead_leader; /* the first thread has ended, and stands in the list for ever */
+    int blocker; /* 0: none */
 };
 
 /* Of a thread that ends meanwhile nothing is read: it blocks nothing. */
@@ -228,10 +246,7 @@ static int look_at_mask(int thread, void *arg) {
     if (error != 0) return error == ENOENT || error == ESRCH ? 0 : error;
     while (lines_next(&lines)) {
         const char *state = field(lines.line, "State:"), *mask = field(lines.line, "SigBlk:");
-        if (state != NULL && (*state == 'Z' || *state == 'X')) {
-            if (thread == getpid()) readiness->dead_leader = thread;
-            break;
-        }
+        if (state != NULL && has_ended(state)) break;
         if (mask == NULL) continue;
         if ((parse(&mask, 16) >> (readiness->signal - 1) & 1) != 0) readiness->blocker = thread;
         break;
@@ -270,7 +285,6 @@ static struct {
     struct stopped *threads;
     int *asked; /* threads that were sent the signal */
     size_t asked_count, capacity, bytes;
-    int dead_leader;
     _Atomic size_t count;
     _Atomic uint32_t inside; /* handlers at work */
 } stop;
@@ -286,7 +300,8 @@ static uintptr_t interrupted_at(const ucontext_t *context) {
 #endif
 }
 
-/* The signal's frame lies above `here`, except on an alternate stack. On a stack that is not the thread's own nothing is dead. */
+/* The signal's frame lies above `here`, except on an alternate stack. On a stack that is not the thread's own nothing
+ * is dead. */
 static struct mg__sys_span dead_part(uintptr_t here, uintptr_t interrupted) {
     struct mg__sys_span none = {0, 0};
     uintptr_t low = 0, high = 0;
@@ -366,12 +381,13 @@ static int ask(int thread) {
 
 static int stop_one(int thread, void *arg) {
     int *running = arg;
-    if (thread == stop.dead_leader || is_stopped(thread)) return 0;
+    if (is_stopped(thread) || (thread == getpid() && leader_has_ended())) return 0;
     *running = thread;
     return is_asked(thread) ? 0 : ask(thread);
 }
 
-/* Until all in the list are stopped, and the kernel counts no more than were in the list: those that run no more make no new ones. */
+/* Until all in the list are stopped, and the kernel counts no more than were in the list: those that run no more make
+ * no new ones. */
 static int stop_all(int tasks, uint64_t deadline_ns, int *culprit) {
     size_t listed = 0, counted = 0;
     for (unsigned step = 0;; mg__sys_backoff(&step)) {
@@ -418,7 +434,8 @@ static bool is_default(const struct sigaction *action) {
     return (action->sa_flags & SA_SIGINFO) == 0 && action->sa_handler == SIG_DFL;
 }
 
-/* Looked at first, so that another's handler is not taken away even for a moment. Our own: another thread's sweep is at work. */
+/* Looked at first, so that another's handler is not taken away even for a moment. Our own: another thread's sweep is at
+ * work. */
 static int look_at_signal(int signal) {
     struct sigaction now;
     if (CALL.action(signal, NULL, &now) != 0) return errno;
@@ -440,8 +457,8 @@ static int take_signal(int signal) {
     return EBUSY;
 }
 
-/* A signal still on its way to a thread that blocks it would kill the process under the default action: SIG_IGN throws away what is
- * pending (POSIX.1-2017, 2.4.3). */
+/* A signal still on its way to a thread that blocks it would kill the process under the default action: SIG_IGN throws
+ * away what is pending (POSIX.1-2017, 2.4.3). */
 static void give_signal_back(int signal) {
     struct sigaction ignore;
     memset(&ignore, 0, sizeof ignore);
@@ -467,13 +484,12 @@ bool mg__sys_resume_threads(void) {
 }
 
 /* With forks held: a child must not inherit the handler. */
-static int stop_held(int tasks, uint64_t deadline_ns, const struct readiness *readiness, int *culprit) {
+static int stop_held(int tasks, int signal, uint64_t deadline_ns, int *culprit) {
     size_t threads = 0;
     int error = count_threads(&threads);
-    if (error == 0) error = begin_session(readiness->signal, deadline_ns, threads);
+    if (error == 0) error = begin_session(signal, deadline_ns, threads);
     if (error != 0) return error;
-    stop.dead_leader = readiness->dead_leader;
-    error = take_signal(readiness->signal);
+    error = take_signal(signal);
     if (error != 0) {
         atomic_store(&stop.session, 0);
         end_session();
@@ -485,7 +501,7 @@ static int stop_held(int tasks, uint64_t deadline_ns, const struct readiness *re
 }
 
 int mg__sys_stop_threads(int signal, uint64_t deadline_ns, int *culprit) {
-    struct readiness readiness = {signal, 0, 0};
+    struct readiness readiness = {signal, 0};
     *culprit = 0;
     const int tasks = CALL.open("/proc/self/task");
     if (tasks < 0) return errno == ENOENT ? ENOSYS : errno;
@@ -494,7 +510,7 @@ int mg__sys_stop_threads(int signal, uint64_t deadline_ns, int *culprit) {
     *culprit = readiness.blocker;
     if (error == 0) {
         mg__sys_hold_forks();
-        error = stop_held(tasks, deadline_ns, &readiness, culprit);
+        error = stop_held(tasks, signal, deadline_ns, culprit);
         if (error != 0) mg__sys_let_forks();
     }
     mg__sys_close(tasks);

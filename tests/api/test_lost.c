@@ -1,5 +1,6 @@
-/* Where secrets were made, the list of those alive, and the report at the end of a vault and of the process, as their users see them. What
- * belongs to a whole process (one watch, exit) runs in a child, which tells through shared memory. */
+/* Where secrets were made, the list of those alive, and the report at the end of a vault and of the process, as their
+ * users see them. What belongs to a whole process (one watch, exit) runs in a child, which tells through shared
+ * memory. */
 #define _GNU_SOURCE
 #include "support.h"
 
@@ -31,7 +32,8 @@ static void note(const memguard_lost *lost, void *arg) {
 
 static int was_told(memguard_secret secret) {
     int times = 0;
-    for (int i = 0; i < atomic_load(&told->count); i++) times += told->ids[i] == secret.id;
+    for (int i = 0; i < atomic_load(&told->count); i++)
+        times += told->ids[i] == secret.id;
     return times;
 }
 
@@ -49,9 +51,14 @@ __attribute__((noinline)) static memguard_secret made_there(memguard_vault *vaul
     unsigned char bytes[BYTES] = {1};
     memguard_secret secret = {0};
     switch (how) {
-    case 0: CHECK_STATUS(memguard_secret_take(vault, bytes, BYTES, 0, &secret), MEMGUARD_OK); break;
-    case 1: CHECK_STATUS(memguard_secret_copy(vault, bytes, BYTES, MEMGUARD_COMPACT, &secret), MEMGUARD_OK); break;
-    default: CHECK_STATUS(memguard_secret_random(vault, BYTES, MEMGUARD_MAPPED, &secret), MEMGUARD_OK);
+    case 0:
+        CHECK_STATUS(memguard_secret_take(vault, bytes, BYTES, 0, &secret), MEMGUARD_OK);
+        break;
+    case 1:
+        CHECK_STATUS(memguard_secret_copy(vault, bytes, BYTES, MEMGUARD_COMPACT, &secret), MEMGUARD_OK);
+        break;
+    default:
+        CHECK_STATUS(memguard_secret_random(vault, BYTES, MEMGUARD_MAPPED, &secret), MEMGUARD_OK);
     }
     return secret;
 }
@@ -59,7 +66,9 @@ __attribute__((noinline)) static memguard_secret made_there(memguard_vault *vaul
 static volatile int by_take = 0; /* volatile, so that no compiler makes a copy of the function for it */
 
 /* Sanitizers make functions long. */
-static int is_inside(const void *origin, uintptr_t function) { return (uintptr_t)origin > function && (uintptr_t)origin - function < 8192; }
+static int is_inside(const void *origin, uintptr_t function) {
+    return (uintptr_t)origin > function && (uintptr_t)origin - function < 8192;
+}
 
 struct expected {
     memguard_secret secret;
@@ -104,7 +113,8 @@ TEST(the_list_holds_the_live_secrets_of_its_vault_and_no_others) {
     memguard_vault *vault = tracking_vault(), *other = vault_make();
     memguard_limits limits = MEMGUARD_LIMITS_INIT;
     memguard_scope scope = {0};
-    memguard_secret dead = made_here(vault), expired = made_here(vault), alive = made_here(vault), foreign = made_here(other);
+    memguard_secret dead = made_here(vault), expired = made_here(vault), alive = made_here(vault),
+                    foreign = made_here(other);
     limits.uses = 1;
     CHECK_STATUS(memguard_secret_limit(expired, &limits), MEMGUARD_OK);
     CHECK_STATUS(memguard_secret_use(expired, show_nothing, NULL, NULL), MEMGUARD_OK);
@@ -131,7 +141,8 @@ static void destroy_it(const memguard_lost *lost, void *arg) {
 TEST(what_the_list_calls_may_call_memguard) {
     memguard_vault *vault = tracking_vault();
     int destroyed = 0;
-    for (int i = 0; i < 10; i++) made_here(vault);
+    for (int i = 0; i < 10; i++)
+        made_here(vault);
     CHECK_STATUS(memguard_lost_list(vault, destroy_it, &destroyed), MEMGUARD_OK);
     CHECK(destroyed == 10 && report_of(vault).secrets[MEMGUARD_CLOSED] == 0);
     vault_end(vault);
@@ -175,7 +186,9 @@ static int purge_with_watch(void *arg) {
     const memguard_secret one = made_here(vault), two = made_there(vault, by_take);
     CHECK_STATUS(memguard_vault_purge(vault, 0), MEMGUARD_OK);
     CHECK(atomic_load(&told->count) == 2 && was_told(one) == 1 && was_told(two) == 1);
-    for (int i = 0; i < 2; i++) CHECK(is_inside(told->origins[i], (uintptr_t)(told->ids[i] == one.id ? (uintptr_t)made_here : (uintptr_t)made_there)));
+    for (int i = 0; i < 2; i++)
+        CHECK(is_inside(told->origins[i],
+                        (uintptr_t)(told->ids[i] == one.id ? (uintptr_t)made_here : (uintptr_t)made_there)));
     CHECK(life(one) == MEMGUARD_ERR_STALE);
     const memguard_secret three = made_here(vault); /* of the vault's next life */
     CHECK_STATUS(memguard_purge_all(0), MEMGUARD_OK);
@@ -183,7 +196,10 @@ static int purge_with_watch(void *arg) {
     vault_end(vault);
     return 0;
 }
-TEST(a_purge_tells_of_what_was_alive_once_and_of_nothing_else) { CHECK(ran_in_child(purge_with_watch)); CHECK(atomic_load(&told->count) == 3); }
+TEST(a_purge_tells_of_what_was_alive_once_and_of_nothing_else) {
+    CHECK(ran_in_child(purge_with_watch));
+    CHECK(atomic_load(&told->count) == 3);
+}
 
 static int destroy_with_watch(void *arg) {
     (void)arg;
@@ -241,7 +257,10 @@ static int end_watch(void *arg) {
     made_here(vault);
     return 0;
 }
-TEST(a_watch_that_was_ended_tells_nothing) { CHECK(ran_in_child(end_watch)); CHECK(atomic_load(&told->count) == 0); }
+TEST(a_watch_that_was_ended_tells_nothing) {
+    CHECK(ran_in_child(end_watch));
+    CHECK(atomic_load(&told->count) == 0);
+}
 
 static memguard_vault *exit_vault;
 static memguard_secret handler_destroys;
@@ -253,12 +272,16 @@ static int leave_secrets(void *arg) {
     memguard_vault *other = tracking_vault();
     CHECK(atexit(destroy_at_exit) == 0); /* registered later, runs earlier */
     handler_destroys = made_here(exit_vault);
-    for (int i = 0; i < 5; i++) made_here(exit_vault);
+    for (int i = 0; i < 5; i++)
+        made_here(exit_vault);
     made_here(other); /* no heap memory of ours is left: sanitizers count it */
     CHECK(atomic_load(&told->count) == 0);
     return 0;
 }
-TEST(exit_tells_of_what_is_left_in_every_vault) { CHECK(ran_in_child(leave_secrets)); CHECK(atomic_load(&told->count) == 6); }
+TEST(exit_tells_of_what_is_left_in_every_vault) {
+    CHECK(ran_in_child(leave_secrets));
+    CHECK(atomic_load(&told->count) == 6);
+}
 
 static int exit_in_grandchild(void *arg) {
     memguard_vault *vault = watched_vault();
@@ -272,7 +295,10 @@ static int exit_in_grandchild(void *arg) {
     vault_end(vault);
     return 0;
 }
-TEST(a_forked_child_tells_nothing) { CHECK(ran_in_child(exit_in_grandchild)); CHECK(atomic_load(&told->count) == 1); }
+TEST(a_forked_child_tells_nothing) {
+    CHECK(ran_in_child(exit_in_grandchild));
+    CHECK(atomic_load(&told->count) == 1);
+}
 
 /* ---- many at once ---- */
 
@@ -281,7 +307,8 @@ static memguard_vault *common;
 
 static void *purge_common(void *arg) {
     (void)arg;
-    while (atomic_load(&go) == 0) sleep_ms(0);
+    while (atomic_load(&go) == 0)
+        sleep_ms(0);
     CHECK_STATUS(memguard_vault_purge(common, 1000), MEMGUARD_OK);
     return NULL;
 }
@@ -295,12 +322,16 @@ static int purge_by_many(void *arg) {
         memguard_secret secrets[SECRETS];
         forget_told();
         atomic_store(&go, 0);
-        for (int i = 0; i < THREADS; i++) CHECK(pthread_create(&threads[i], NULL, purge_common, NULL) == 0);
-        for (int i = 0; i < SECRETS; i++) secrets[i] = made_there(common, by_take);
+        for (int i = 0; i < THREADS; i++)
+            CHECK(pthread_create(&threads[i], NULL, purge_common, NULL) == 0);
+        for (int i = 0; i < SECRETS; i++)
+            secrets[i] = made_there(common, by_take);
         atomic_store(&go, 1);
-        for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        for (int i = 0; i < THREADS; i++)
+            CHECK(pthread_join(threads[i], NULL) == 0);
         CHECK(atomic_load(&told->count) == SECRETS);
-        for (int i = 0; i < SECRETS; i++) CHECK(was_told(secrets[i]) == 1);
+        for (int i = 0; i < SECRETS; i++)
+            CHECK(was_told(secrets[i]) == 1);
     }
     vault_end(common);
     return 0;
@@ -326,7 +357,8 @@ static void *open_scopes(void *arg) {
     CHECK_STATUS(memguard_secret_random(scoped->vault, BYTES, MEMGUARD_KEEP, &scoped->kept), MEMGUARD_OK);
     atomic_store(&scoped->ready, 1);
     if (scoped->ending == EXITS) pthread_exit(NULL);
-    while (scoped->ending == IS_CANCELLED) sleep_ms(1000);
+    while (scoped->ending == IS_CANCELLED)
+        sleep_ms(1000);
     return NULL;
 }
 

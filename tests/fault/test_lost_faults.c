@@ -1,6 +1,7 @@
-/* Sweeps on systems that refuse: every call of the scan's table fails in turn, once at each of its calls and for ever. Then the sweep says why, the
- * threads run, the signal has its default action, no descriptor stays open, nothing counts as found, and the next sweep works. And threads that go on
- * by themselves, because whoever stopped them hangs in the kernel. */
+/* Sweeps on systems that refuse: every call of the scan's table fails in turn, once at each of its calls and for ever.
+ * Then the sweep says why, the threads run, the signal has its default action, no descriptor stays open, nothing counts
+ * as found, and the next sweep works. And threads that go on by themselves, because whoever stopped them hangs in the
+ * kernel. */
 #include "../unit/white.h"
 
 #include "sys/scan.h"
@@ -40,12 +41,17 @@ static long my_read(int d, void *to, size_t n) { return fails(READ) ? -1 : real.
 static long my_list(int d, void *to, size_t n) { return fails(LIST) ? -1 : real.list(d, to, n); }
 static long my_copy(void *to, uintptr_t from, size_t n) { return fails(COPY) ? -1 : real.copy(to, from, n); }
 static long my_resident(int d, void *query) { return fails(RESIDENT) ? -1 : real.resident(d, query); }
-static int my_in_core(uintptr_t low, size_t n, unsigned char *pages) { return fails(IN_CORE) ? -1 : real.in_core(low, n, pages); }
-static int my_action(int n, const void *wanted, void *before) { return fails(ACTION) ? -1 : real.action(n, wanted, before); }
+static int my_in_core(uintptr_t low, size_t n, unsigned char *pages) {
+    return fails(IN_CORE) ? -1 : real.in_core(low, n, pages);
+}
+static int my_action(int n, const void *wanted, void *before) {
+    return fails(ACTION) ? -1 : real.action(n, wanted, before);
+}
 static int my_queue(int thread, int n, void *info) { return fails(QUEUE) ? -1 : real.queue(thread, n, info); }
 
 static void replace_table(void) {
-    mg__scan_table = (struct mg__scan_table){my_open, my_read, my_list, my_copy, my_resident, my_in_core, my_action, my_queue, real.at_exit};
+    mg__scan_table = (struct mg__scan_table){my_open,    my_read,   my_list,  my_copy,     my_resident,
+                                             my_in_core, my_action, my_queue, real.at_exit};
 }
 
 /* ---- what a failure must leave behind ---- */
@@ -53,7 +59,8 @@ static void replace_table(void) {
 static int descriptors(void) {
     int count = 0;
     DIR *folder = opendir("/proc/self/fd");
-    while (folder != NULL && readdir(folder) != NULL) count++;
+    while (folder != NULL && readdir(folder) != NULL)
+        count++;
     if (folder != NULL) closedir(folder);
     return count;
 }
@@ -71,7 +78,8 @@ static void *turn(void *arg) {
 
 static int threads_run(void) {
     const uint64_t before = atomic_load(&turns);
-    for (int i = 0; i < 5000 && atomic_load(&turns) == before; i++) sleep_ms(1);
+    for (int i = 0; i < 5000 && atomic_load(&turns) == before; i++)
+        sleep_ms(1);
     return atomic_load(&turns) != before;
 }
 
@@ -99,20 +107,26 @@ static memguard_status sweep(uint32_t timeout_ms, memguard_sweep *result) {
 
 static int is_calm(int before) {
     struct sigaction action;
-    return threads_run() && descriptors() == before && sigaction(SIGRTMAX - 1, NULL, &action) == 0 && action.sa_handler == SIG_DFL;
+    return threads_run() && descriptors() == before && sigaction(SIGRTMAX - 1, NULL, &action) == 0 &&
+           action.sa_handler == SIG_DFL;
 }
 
 /* ---- the sweep of failures ---- */
 
 static uint32_t allowed(enum entry entry) {
-    const uint32_t ok = 1U << MEMGUARD_OK, unsupported = 1U << MEMGUARD_ERR_UNSUPPORTED, system = 1U << MEMGUARD_ERR_SYSTEM,
-                   timeout = 1U << MEMGUARD_ERR_TIMEOUT;
+    const uint32_t ok = 1U << MEMGUARD_OK, unsupported = 1U << MEMGUARD_ERR_UNSUPPORTED,
+                   system = 1U << MEMGUARD_ERR_SYSTEM, timeout = 1U << MEMGUARD_ERR_TIMEOUT;
     switch (entry) {
-    case OPEN: return ok | unsupported | timeout | system; /* pagemap may be missing; threads cannot be counted */
-    case READ: return ok | unsupported | timeout | system;
-    case RESIDENT: return CHECK_SANITIZED ? ok | timeout : ok; /* all of a shadow memory is too much to read */
-    case IN_CORE: return ok;
-    default: return system | unsupported; /* by the errno */
+    case OPEN:
+        return ok | unsupported | timeout | system; /* pagemap may be missing; threads cannot be counted */
+    case READ:
+        return ok | unsupported | timeout | system;
+    case RESIDENT:
+        return CHECK_SANITIZED ? ok | timeout : ok; /* all of a shadow memory is too much to read */
+    case IN_CORE:
+        return ok;
+    default:
+        return system | unsupported; /* by the errno */
     }
 }
 
@@ -124,7 +138,8 @@ static bool one_failure(enum entry entry, unsigned number, bool ever, int error)
     const memguard_status status = sweep(300, &result);
     armed = false;
     if (calls < number) return false;
-    if (!CHECK((allowed(entry) >> status & 1) != 0)) printf("  entry %d call %u: %s\n", (int)entry, number, memguard_status_name(status));
+    if (!CHECK((allowed(entry) >> status & 1) != 0))
+        printf("  entry %d call %u: %s\n", (int)entry, number, memguard_status_name(status));
     if (status != MEMGUARD_OK) CHECK(result.lost == 0 && result.sealed == 0 && result.looked_at == 0);
     CHECK(is_calm(open_before));
     return true;
@@ -134,13 +149,15 @@ static pthread_t turning[2];
 
 static void start_turning(void) {
     atomic_store(&stop, 0);
-    for (int i = 0; i < 2; i++) CHECK(pthread_create(&turning[i], NULL, turn, NULL) == 0);
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_create(&turning[i], NULL, turn, NULL) == 0);
     CHECK(threads_run());
 }
 
 static void stop_turning(void) {
     atomic_store(&stop, 1);
-    for (int i = 0; i < 2; i++) CHECK(pthread_join(turning[i], NULL) == 0);
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_join(turning[i], NULL) == 0);
 }
 
 TEST(whatever_fails_the_sweep_says_so_and_all_is_as_before) {
@@ -152,10 +169,14 @@ TEST(whatever_fails_the_sweep_says_so_and_all_is_as_before) {
     replace_table();
     for (int entry = 0; entry < ENTRIES; entry++)
         for (int ever = 0; ever < 2; ever++)
-            for (unsigned number = 1; number <= 12 && one_failure((enum entry)entry, number, ever != 0, entry == RESIDENT ? ENOTTY : EACCES); number++) {
+            for (unsigned number = 1;
+                 number <= 12 && one_failure((enum entry)entry, number, ever != 0, entry == RESIDENT ? ENOTTY : EACCES);
+                 number++) {
             }
-    for (unsigned number = 1; number <= 2; number++) CHECK(one_failure(QUEUE, number, true, EAGAIN)); /* RLIMIT_SIGPENDING */
-    for (int i = 0; i < 2; i++) CHECK_STATUS(sweep(20000, &result), MEMGUARD_OK);
+    for (unsigned number = 1; number <= 2; number++)
+        CHECK(one_failure(QUEUE, number, true, EAGAIN)); /* RLIMIT_SIGPENDING */
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(sweep(20000, &result), MEMGUARD_OK);
     CHECK(result.looked_at == 1 && result.lost == 1);
     mg__scan_table = real;
     stop_turning();
@@ -170,7 +191,8 @@ TEST(a_sweep_that_failed_does_not_count_as_one) {
     make_lost_one();
     start_turning();
     replace_table();
-    for (unsigned number = 1; number < 4; number++) CHECK(one_failure(LIST, number, true, EIO));
+    for (unsigned number = 1; number < 4; number++)
+        CHECK(one_failure(LIST, number, true, EIO));
     mg__scan_table = real;
     stop_turning();
     CHECK_STATUS(sweep(20000, &result), MEMGUARD_OK);
@@ -206,7 +228,8 @@ static bool hung;
 static long hanging_copy(void *to, uintptr_t from, size_t n) {
     if (hung || mg__sys_stopped_threads() == 0 || atomic_load(&stop) != 0) return real.copy(to, from, n);
     const uint64_t before = atomic_load(&turns);
-    while (atomic_load(&turns) == before) sleep_ms(10);
+    while (atomic_load(&turns) == before)
+        sleep_ms(10);
     hung = true;
     return real.copy(to, from, n);
 }
@@ -263,7 +286,8 @@ TEST(without_memory_for_its_origin_no_secret_is_made) {
     memguard_vault *tracking = make_vault(MEMGUARD_BACKEND_PLAIN, MEMGUARD_TRACK | MEMGUARD_NO_THREAD);
     real_sys = mg__sys_table;
     mg__sys_table.mmap = no_mmap;
-    for (int i = 0; i < 8; i++) made += memguard_secret_create(tracking, 16, MEMGUARD_SEALED, &secret) == MEMGUARD_OK;
+    for (int i = 0; i < 8; i++)
+        made += memguard_secret_create(tracking, 16, MEMGUARD_SEALED, &secret) == MEMGUARD_OK;
     CHECK(made == 0 && secret.id == 0);
     mg__sys_table = real_sys;
     CHECK_STATUS(memguard_secret_create(tracking, 16, MEMGUARD_SEALED, &secret), MEMGUARD_OK);

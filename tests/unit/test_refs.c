@@ -33,7 +33,8 @@ static void prepare(void) {
 
 static size_t found(void) {
     size_t count = 0;
-    for (size_t i = 0; i < REFS; i++) count += all[i].found;
+    for (size_t i = 0; i < REFS; i++)
+        count += all[i].found;
     return count;
 }
 
@@ -41,7 +42,8 @@ static size_t found(void) {
 static size_t found_with(uint64_t value, size_t at, uintptr_t address) {
     unsigned char block[96] = {0};
     memcpy(block + at, &value, sizeof value);
-    for (size_t i = 0; i < REFS; i++) all[i].found = false;
+    for (size_t i = 0; i < REFS; i++)
+        all[i].found = false;
     mg__refs_look(&refs, block, sizeof block, address);
     return found();
 }
@@ -49,13 +51,15 @@ static size_t found_with(uint64_t value, size_t at, uintptr_t address) {
 TEST(a_handle_is_found_at_every_offset) {
     prepare();
     for (size_t i = 0; i < REFS; i++)
-        for (size_t at = 0; at <= 88; at++) CHECK(found_with(all[i].id, at, 0x5000) == 1 && all[i].found);
+        for (size_t at = 0; at <= 88; at++)
+            CHECK(found_with(all[i].id, at, 0x5000) == 1 && all[i].found);
 }
 
 TEST(an_address_is_found_from_the_begin_of_the_pages_to_just_behind_them) {
     prepare();
     for (size_t i = 0; i < REFS; i++) {
-        for (uintptr_t in = 0; in <= 4096; in += 512) CHECK(found_with(low_of(i) + in, in % 89, 0x900000) == 1 && all[i].found);
+        for (uintptr_t in = 0; in <= 4096; in += 512)
+            CHECK(found_with(low_of(i) + in, in % 89, 0x900000) == 1 && all[i].found);
         CHECK(found_with(low_of(i) - 1, i % 89, 0x900000) == 0);
         CHECK(found_with(low_of(i) + 4097, i % 89, 0x900000) == 0);
     }
@@ -84,7 +88,8 @@ TEST(nothing_beyond_the_bytes_given_counts) {
     unsigned char block[64] = {0};
     prepare();
     for (size_t bytes = 0; bytes <= 24; bytes++) {
-        for (size_t i = 0; i < REFS; i++) all[i].found = false;
+        for (size_t i = 0; i < REFS; i++)
+            all[i].found = false;
         memcpy(block + 16, &all[5].id, 8);
         mg__refs_look(&refs, block, bytes, 0);
         CHECK(found() == (bytes >= 24));
@@ -97,7 +102,8 @@ TEST(with_nothing_to_look_for_nothing_is_found) {
     refs.count = refs.range_count = 0;
     memset(by_index, 0, sizeof by_index);
     mg__refs_prepare(&refs);
-    for (size_t i = 0; i < sizeof block; i++) block[i] = (unsigned char)(i * 31);
+    for (size_t i = 0; i < sizeof block; i++)
+        block[i] = (unsigned char)(i * 31);
     mg__refs_look(&refs, block, sizeof block, 0);
     CHECK(found() == 0);
 }
@@ -108,7 +114,8 @@ TEST(ranges_of_any_size_pass_the_filter) {
         ranges[0] = (struct mg__range){0x600000000010, 0x600000000010 + ((uintptr_t)1 << bits), 0};
         refs.range_count = 1;
         mg__refs_prepare(&refs);
-        CHECK(found_with(ranges[0].low, 1, 0) == 1 && found_with(ranges[0].high, 2, 0) == 1 && found_with((ranges[0].low + ranges[0].high) / 2, 3, 0) == 1);
+        CHECK(found_with(ranges[0].low, 1, 0) == 1 && found_with(ranges[0].high, 2, 0) == 1 &&
+              found_with((ranges[0].low + ranges[0].high) / 2, 3, 0) == 1);
         CHECK(found_with(ranges[0].low - 1, 1, 0) == 0 && found_with(ranges[0].high + 1, 1, 0) == 0);
     }
 }
@@ -117,10 +124,13 @@ TEST(sorting_sorts) {
     static struct mg__range some[300];
     for (size_t count = 0; count < 300; count += count < 20 ? 1 : 40) {
         uint64_t sum = 0;
-        for (size_t i = 0; i < count; i++) some[i] = (struct mg__range){(i * 7919 + 13) % 101, i, i}, sum += i;
+        for (size_t i = 0; i < count; i++)
+            some[i] = (struct mg__range){(i * 7919 + 13) % 101, i, i}, sum += i;
         mg__ranges_sort(some, count);
-        for (size_t i = 1; i < count; i++) CHECK(some[i - 1].low <= some[i].low);
-        for (size_t i = 0; i < count; i++) CHECK(some[i].low == (some[i].what * 7919 + 13) % 101), sum -= some[i].what;
+        for (size_t i = 1; i < count; i++)
+            CHECK(some[i - 1].low <= some[i].low);
+        for (size_t i = 0; i < count; i++)
+            CHECK(some[i].low == (some[i].what * 7919 + 13) % 101), sum -= some[i].what;
         CHECK(sum == 0);
     }
 }
