@@ -1,7 +1,7 @@
-/* core/housekeeper: one thread per process that ends leases, re-keys, wipes what has expired and closes open chunks, when nobody calls.
- * It sleeps on one word until the earliest duty; whoever makes an earlier duty pokes it. While leases come one after
- * another it wakes by itself, so that users of the key need no system call. Must not know: how keys are kept, what
- * secrets hold. */
+/* core/housekeeper: one thread per process that ends leases, re-keys, wipes what has expired and closes open chunks,
+ * when nobody calls. It sleeps on one word until the earliest duty; whoever makes an earlier duty pokes it. While leases
+ * come one after another it wakes by itself, so that users of the key need no system call. Must not know: how keys are
+ * kept, what secrets hold. */
 #include "core/vault.h"
 
 enum { FORK_NS = 500000 }; /* about what a fork takes */

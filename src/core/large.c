@@ -1,6 +1,7 @@
-/* core/large: large secrets: arrays of sealed chunks, read and written anywhere. Contract: memguard/stream.h; keys and versions: docs/KEYS.md
- * section 7. Every chunk is sealed at its full length: bytes beyond the secret's end are zero. The one side's window holds a copy of the
- * chunk that was worked on last; what is changed is sealed before the call ends.
+/* core/large: large secrets: arrays of sealed chunks, read and written anywhere. Contract: memguard/stream.h; keys and
+ * versions: docs/KEYS.md section 7. Every chunk is sealed at its full length: bytes beyond the secret's end are zero.
+ * The one side's window holds a copy of the chunk that was worked on last; what is changed is sealed before the call
+ * ends.
  * Must not know: how keys are assembled, how windows are timed. */
 #include "core/vault.h"
 

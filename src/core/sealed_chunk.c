@@ -156,7 +156,8 @@ static void tend_window(struct mg__window *window, uint64_t now_ns) {
     }
 }
 
-/* The first window whose time has come, with its object pinned; null: there is none, and *next_ns tells when there will be. */
+/* The first window whose time has come, with its object pinned; null: there is none, and *next_ns tells when there will
+ * be. */
 static struct mg__window *take_due(struct mg__windows *windows, uint64_t now_ns, uint64_t *next_ns) {
     struct mg__window *due = NULL;
     mg__mutex_lock(&windows->mutex);
@@ -166,7 +167,8 @@ static struct mg__window *take_due(struct mg__windows *windows, uint64_t now_ns,
         *next_ns = window == NULL ? UINT64_MAX : window->look_ns;
         if (*next_ns > now_ns) break;
         unlink_window(windows, window);
-        /* An object in the list exists: it leaves the list before it ends. One that somebody owns exclusively is just being closed. */
+        /* An object in the list exists: it leaves the list before it ends. One that somebody owns exclusively is just
+         * being closed. */
         if (mg__entry_pin_object(window->of->id, window->of->kind->object, true, &entry) == MEMGUARD_OK)
             due = window;
         else

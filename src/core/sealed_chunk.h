@@ -1,12 +1,14 @@
-/* core/sealed_chunk: what streams and large secrets have in common, both called *chunked* here: an object with an id of its own,
- * whose bytes lie sealed in chunks (docs/KEYS.md section 7); sides with a window each, in which one chunk is open for the time of a
- * lease; bytes shown to the host; what destroy, lock, purge and the housekeeper do with all that.
+/* core/sealed_chunk: what streams and large secrets have in common, both called *chunked* here: an object with an id of
+ * its own, whose bytes lie sealed in chunks (docs/KEYS.md section 7); sides with a window each, in which one chunk is
+ * open for the time of a lease; bytes shown to the host; what destroy, lock, purge and the housekeeper do with all
+ * that.
  * Must not know: the order of chunks, who reads and who writes what.
  *
- * Every call pins the entry, takes the mutex of one side, works, and lets go of both; a function of the host runs pinned and
- * held (table.h), with no mutex.
- * Lock order: a vault's control mutex -> side: reading -> side: writing -> the object's small ones and the vault's list of open
- * windows -> coffer, and rooms below. The housekeeper takes a side only if it is free. */
+ * Every call pins the entry, takes the mutex of one side, works, and lets go of both; a function of the host runs
+ * pinned and held (table.h), with no mutex.
+ * Lock order: a vault's control mutex -> side: reading -> side: writing -> its coffer's mutex, and rooms below. Under a
+ * side alone, with nothing below: the links of a stream, what is shown, the vault's list of open windows. The
+ * housekeeper takes a side only if it is free. */
 #ifndef MG_CORE_SEALED_CHUNK_H
 #define MG_CORE_SEALED_CHUNK_H
 
@@ -73,7 +75,8 @@ MG_MUST_USE memguard_status mg__chunked_publish(memguard_vault *token, struct mg
 void mg__chunked_end(struct mg__entry *entry);
 /* Closes all windows: sealed where there is something to seal. The caller owns the entry exclusively. */
 MG_MUST_USE memguard_status mg__chunked_put_away(struct mg__entry *entry);
-/* For a purge, which has marked the entry as revoked: wipes the windows, takes away what is shown. false: it could not. */
+/* For a purge, which has marked the entry as revoked: wipes the windows, takes away what is shown. false: it could not.
+ */
 MG_MUST_USE bool mg__chunked_take_away(struct mg__entry *entry);
 
 /* ---- calls ---- */
@@ -140,8 +143,9 @@ MG_MUST_USE memguard_status mg__shown_take(const struct mg__chunked *chunked, si
 unsigned char *mg__shown_data(const struct mg__shown *shown);
 /* Wipes it and lets it go, unseen. */
 void mg__shown_drop(struct mg__shown *shown);
-/* Runs the viewer's function with the bytes, drops them and unpins the object, of which no side is taken. STALE: it is dying, fn
- * did not run. REVOKED: a purge took the bytes. FORKED: in a child that cannot go on with it. */
+/* Runs the viewer's function with the bytes, drops them and unpins the object, of which no side is taken. STALE: it is
+ * dying, fn did not run. REVOKED: a purge took the bytes. FORKED: in a child that
+ * cannot go on with it. */
 MG_MUST_USE memguard_status mg__shown_show(struct mg__chunked *chunked, struct mg__shown *shown,
                                            const struct mg__viewer *viewer);
 /* For forks: its region; null: none. */

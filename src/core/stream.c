@@ -1,6 +1,7 @@
-/* core/stream: queues of sealed chunks. Contract: memguard/stream.h; keys and numbers: docs/KEYS.md section 7. Writers take turns on one
- * side, readers on the other (the idea of the queue with two locks, M. Michael and M. Scott, 1996); a small mutex guards the links. The writers'
- * window holds the chunk that is being filled, the readers' a copy of the first one in the queue while it is consumed in parts.
+/* core/stream: queues of sealed chunks. Contract: memguard/stream.h; keys and numbers: docs/KEYS.md section 7. Writers
+ * take turns on one side, readers on the other (the idea of the queue with two locks, M. Michael and M. Scott, 1996); a
+ * small mutex guards the links. The writers' window holds the chunk that is being filled, the readers' a copy of the
+ * first one in the queue while it is consumed in parts.
  * Must not know: how keys are assembled, how windows are timed. */
 #include "core/origin.h"
 #include "core/vault.h"
@@ -80,8 +81,8 @@ static void drop_first(struct stream *stream) {
 
 /* ---- writing; the writers' side is taken ---- */
 
-/* A number is taken by sealing alone, and never given back: where chunks that were sealed are dropped again (only a purge makes a write fail
- * that late) readers would find a gap, not a nonce used twice. */
+/* A number is taken by sealing alone, and never given back: where chunks that were sealed are dropped again (only a
+ * purge makes a write fail that late) readers would find a gap, not a nonce used twice. */
 static memguard_status seal_link(struct stream *stream, struct link *link, const unsigned char *plain, size_t bytes,
                                  bool last) {
     link->last = last;
@@ -304,7 +305,8 @@ static void consume(struct stream *stream, const struct link *link, size_t bytes
     drop_first(stream);
 }
 
-/* Copies the next `bytes` bytes of the first chunk, which has as many; a whole one comes straight from its sealed bytes. */
+/* Copies the next `bytes` bytes of the first chunk, which has as many; a whole one comes straight from its sealed
+ * bytes. */
 static memguard_status take_bytes(struct stream *stream, const struct link *link, unsigned char *to, size_t bytes) {
     const bool opened = stream->base.windows[MG_READING].used != 0;
     memguard_status status = MEMGUARD_OK;

@@ -1,7 +1,8 @@
 /* core/vault: vaults, threads that use them, the gate that every call passes. What the public functions of core share.
  * Vault structs are type-stable; the public pointer is a token (generation and index), never an address.
  *
- * Lock order: a vault's control mutex -> its coffer's mutex -> mutexes of rooms below. No lock on use, acquire, release, create,
+ * Lock order: a vault's control mutex -> sides of a stream (sealed_chunk.h) -> its coffer's mutex -> mutexes of rooms
+ * below. No lock on use, acquire, release, create,
  * destroy, except when something must grow, when a lease must start, and the kernel's own for changes of access. */
 #ifndef MG_CORE_VAULT_H
 #define MG_CORE_VAULT_H
