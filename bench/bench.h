@@ -107,6 +107,10 @@ extern const struct bench_op bench_seal_small, bench_seal_medium, bench_seal_lar
 extern const struct bench_op bench_sodium_malloc, bench_flip, bench_sodium_malloc_busy, bench_flip_busy;
 extern const struct bench_op bench_gcrypt /* ? */, bench_openssl /* ? */;
 
+/* ---- streams.c ---- */
+
+extern const struct bench_op bench_stream, bench_boxes;
+
 /* ---- threads.c: hooks for operations that have a second thread beside them ---- */
 
 void bench_busy_start(size_t n, void *arg);

@@ -39,6 +39,9 @@ const struct bench_row bench_rows[] = {
     {"read_mapped", "MAPPED READ acquire + release", &bench_read_mapped, NULL, 0, 0},
     {"read_compact", "COMPACT READ acquire + release", &bench_read_compact, NULL, 0, 0},
 
+    HEADING("streams"),
+    {"stream_64m", "64 MiB in by 64 KiB, out by 1000 bytes", &bench_stream, &bench_boxes, 1.25, 0},
+
     HEADING("vaults"),
     {"vault", "vault create + destroy, beside others", &bench_vault, &bench_sodium_malloc, 0, 0},
 
