@@ -1,7 +1,7 @@
 /* core/borrow: use, acquire, release, equal. A borrow goes through phases that a purge can tell apart (table.h):
  * pinned (the library opens), held (the host has the bytes), pinned again (the library closes). No lock but the
  * entry's own T for shared views. Must not know: how keys are assembled; how bodies are laid out. */
-#include "core/vault.h"
+#include "core/draft.h"
 
 enum { NEAR_BYTES = 512 };         /* of the pattern before shown bytes are checked after each use */
 enum { USE_WAIT_NS = 1000000000 }; /* the longest wait of `use` for a page, when lockable memory is short */
@@ -258,6 +258,11 @@ memguard_status memguard_secret_use(memguard_secret secret, memguard_fn *fn, voi
     return use_secret(secret.id, &use);
 }
 
+memguard_status mg__secret_use_within(memguard_secret secret, memguard_fn *fn, void *arg, int *result) {
+    struct use use = {.fn = fn, .arg = arg, .result = result, .ours = true};
+    return use_secret(secret.id, &use);
+}
+
 struct comparison {
     const void *other;
     size_t bytes;
@@ -276,8 +281,7 @@ memguard_status memguard_secret_equal(memguard_secret secret, const void *other,
     int result = 1;
     MG_REFUSE_FORKED();
     if (other == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    struct use use = {.fn = differs, .arg = &comparison, .result = &result, .ours = true};
-    const memguard_status status = use_secret(secret.id, &use);
+    const memguard_status status = mg__secret_use_within(secret, differs, &comparison, &result);
     if (status != MEMGUARD_OK) return status;
     return result == 0 ? MEMGUARD_OK : mg__fail_plain(MEMGUARD_ERR_MISMATCH);
 }

@@ -2,8 +2,8 @@
  * section 4. Every change works on an entry that it owns exclusively (mg__secret_seize). A change of rest or size
  * makes the new body first, so that a failure leaves the old one as it was. Must not know: how keys are assembled;
  * who waits for whom in a purge. */
+#include "core/draft.h"
 #include "core/origin.h"
-#include "core/vault.h"
 
 #include <stdlib.h>
 
@@ -568,4 +568,21 @@ memguard_status memguard_secret_limit(memguard_secret secret, const memguard_lim
     status = mg__limits_set(vault, entry, &limits);
     mg__secret_after(entry, mg__entry_unseize(entry));
     return status;
+}
+
+/* ---- for drafts (draft.h) ---- */
+
+memguard_status mg__secret_check_flags(uint32_t flags) { return check_flags(flags); }
+
+memguard_status mg__secret_begin(memguard_vault *token, struct mg__vault **vault, struct mg__entry **entry) {
+    return begin_making(token, vault, entry);
+}
+
+memguard_status mg__secret_finish(struct mg__vault *vault, struct mg__entry *entry, uint32_t flags,
+                                  memguard_secret *secret) {
+    return finish_making(vault, entry, flags, secret);
+}
+
+memguard_status mg__secret_convert(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes) {
+    return convert(vault, entry, rest, bytes);
 }
