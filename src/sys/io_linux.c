@@ -84,10 +84,17 @@ long mg__sys_write(int descriptor, const void *from, size_t bytes, int *error) {
     return *error == ENOTSOCK ? write_quietly(descriptor, from, piece, error) : put;
 }
 
+/* poll(2) waits for ever for something to read at the writing end of a pipe. */
+static bool is_the_wrong_end(int descriptor, bool to_write) {
+    const int flags =
+        fcntl(descriptor, F_GETFL); /* no cancellation point; fails only for a descriptor that is closed */
+    return flags < 0 || (flags & O_ACCMODE) == (to_write ? O_RDONLY : O_WRONLY);
+}
+
 enum mg__wait mg__sys_await(int descriptor, bool to_write, unsigned ms) {
     if (descriptor < 0) return MG_WAIT_READY; /* poll(2) would skip it */
     const int ready = CALL.poll(descriptor, to_write ? POLLOUT : POLLIN, ms);
-    if (ready == 0) return MG_WAIT_NOT_YET;
+    if (ready == 0) return is_the_wrong_end(descriptor, to_write) ? MG_WAIT_READY : MG_WAIT_NOT_YET;
     return ready < 0 && errno == EINTR ? MG_WAIT_SIGNAL : MG_WAIT_READY;
 }
 
