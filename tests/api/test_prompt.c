@@ -53,6 +53,10 @@ static void type(play *p, const char *text) { type_bytes(p, text, strlen(text));
 
 /* ---- the play ------------------------------------------------------------------------------------------ */
 
+static memguard_vault *vault; /* of the child */
+
+static void end_vault(void) { CHECK_STATUS(memguard_vault_destroy(&vault), MEMGUARD_OK); }
+
 /* Runs act(slave) in a child whose controlling terminal is a new one. */
 static void begin(play *p, int (*act)(int slave)) {
     char name[64];
@@ -71,6 +75,7 @@ static void begin(play *p, int (*act)(int slave)) {
     CHECK(slave >= 0 && ioctl(slave, TIOCSCTTY, 0) == 0);
     close(p->master);
     const int code = act(slave);
+    end_vault();
     exit(code == 0 && atomic_load(&check_bad) != 0 ? 99 : code);
 }
 
@@ -87,8 +92,6 @@ static void end(play *p) {
 }
 
 /* ---- what the children do ------------------------------------------------------------------------------ */
-
-static memguard_vault *vault;
 
 static memguard_status ask(const char *text, size_t most, uint32_t flags, memguard_secret *secret) {
     memguard_prompt_options options = MEMGUARD_PROMPT_OPTIONS_INIT;
@@ -113,14 +116,14 @@ static memguard_secret ask_at(int slave, size_t most, uint32_t flags, memguard_s
 static int expect_text(int slave, const char *text) {
     memguard_secret secret = ask_at(slave, 0, 0, MEMGUARD_OK);
     CHECK(holds_text(secret, text));
-    vault_end(vault);
+    end_vault();
     return 0;
 }
 
 static int expect_status(int slave, memguard_status status) {
     (void)ask_at(slave, 0, 0, status);
     CHECK(report_of(vault).secrets[MEMGUARD_CLOSED] == 0 && report_of(vault).secrets[MEMGUARD_SEALED] == 0);
-    vault_end(vault);
+    end_vault();
     return 0;
 }
 
@@ -369,7 +372,7 @@ static int ask_without_terminal(void *arg) {
     CHECK(secret.id == 0);
     dup2(kept, STDERR_FILENO);
     CHECK(read(errors[0], said, sizeof said - 1) == 16 && strcmp(said, "Say it: Say it: ") == 0);
-    vault_end(vault);
+    end_vault();
     return 0;
 }
 
@@ -392,7 +395,7 @@ static int ask_by_descriptor(void *arg) {
                                         .flags = MEMGUARD_PROMPT_DESCRIPTORS | MEMGUARD_PROMPT_NEED_TERMINAL};
     CHECK_STATUS(memguard_prompt(vault, &options, MEMGUARD_COMPACT, &secret), MEMGUARD_OK);
     CHECK(holds_text(secret, "sesame"));
-    vault_end(vault);
+    end_vault();
     return 0;
 }
 
@@ -434,7 +437,7 @@ static int persist(int slave) {
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
     memguard_secret secret = ask_at(slave, 0, MEMGUARD_PROMPT_PERSIST, MEMGUARD_OK);
     CHECK(holds_text(secret, "sesame"));
-    vault_end(vault);
+    end_vault();
     return 0;
 }
 
@@ -476,7 +479,7 @@ static int ask_beside_a_purge(int slave) {
     CHECK(pthread_create(&purger, NULL, purge_soon, &self) == 0);
     (void)ask_at(slave, 0, 0, MEMGUARD_ERR_STALE);
     CHECK(pthread_join(purger, NULL) == 0);
-    vault_end(vault);
+    end_vault();
     return 0;
 }
 
@@ -505,7 +508,7 @@ static int ask_at_a_stopped_terminal(int slave) {
     CHECK(pthread_create(&purger, NULL, purge_and_let_go, &slave) == 0);
     (void)ask_at(slave, 0, 0, MEMGUARD_ERR_STALE);
     CHECK(pthread_join(purger, NULL) == 0);
-    vault_end(vault);
+    end_vault();
     return 0;
 }
 
@@ -521,7 +524,7 @@ static int be_hung_up(int slave) {
     vault = vault_make();
     CHECK_AMONG(ask("Password: ", 0, 0, &secret), ANY_OF(ERR_SHORT) | ANY_OF(ERR_IO));
     CHECK(secret.id == 0);
-    vault_end(vault);
+    end_vault();
     return 0;
 }
 
@@ -558,7 +561,7 @@ static int give_bad_arguments(int slave) {
     CHECK_STATUS(memguard_prompt(vault, &options, 0, &secret), MEMGUARD_ERR_SIZE);
     CHECK_STATUS(memguard_vault_lock(vault, right_kek), MEMGUARD_OK);
     CHECK_STATUS(memguard_prompt(vault, NULL, 0, &secret), MEMGUARD_ERR_LOCKED);
-    vault_end(vault);
+    end_vault();
     return 0;
 }
 
