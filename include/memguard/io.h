@@ -53,8 +53,7 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_read_all(memguard
                                                                         memguard_secret *secret);
 
 /* A reader of the host: writes 1 to `size` bytes to `buffer` [secret], which lies in protected pages, and returns how many; 0: the
- * end; negative: minus an errno. The rules for a function given to `use` hold for it; it may call memguard, but a purge that it
- * asks for itself waits its whole time and then takes the buffer away. */
+ * end; negative: minus an errno. The rules for a function given to `use` hold for it; it may call memguard. */
 typedef ptrdiff_t memguard_reader(void *buffer, size_t size, void *arg);
 
 /* How far memguard_secret_read_from reads: a delimiter (0 to 255), or one of these. */

@@ -26,7 +26,7 @@ static memguard_status end_with(struct mg__draft *draft, memguard_status status)
 memguard_status mg__draft_begin(memguard_vault *token, size_t bytes, uint32_t flags, struct mg__draft *draft) {
     memset(draft, 0, sizeof *draft);
     memguard_status status = mg__secret_check_flags(flags);
-    if (status == MEMGUARD_OK) status = mg__secret_begin(token, &draft->vault, &draft->entry);
+    if (status == MEMGUARD_OK) status = mg__entry_begin(token, MG_OBJECT_SECRET, &draft->vault, &draft->entry);
     if (status != MEMGUARD_OK) return status;
     status = mg__make_body(draft->vault, draft->entry, MEMGUARD_CLOSED, bytes, &draft->data);
     if (status != MEMGUARD_OK) {
@@ -48,6 +48,13 @@ memguard_status mg__draft_take_back(struct mg__draft *draft) {
     return MG_LIKELY(mg__entry_unhold(draft->entry)) ? MEMGUARD_OK : leave(draft);
 }
 
+memguard_status mg__draft_show(struct mg__draft *draft, size_t offset, size_t bytes, memguard_fn *fn, void *arg) {
+    struct mg__show show = {draft->vault, draft->entry, mg__thread_self(), fn, arg, NULL, false};
+    if (show.thread == NULL) return end_with(draft, mg__fail_plain(MEMGUARD_ERR_MEMORY));
+    const bool whole = mg__show(&show, draft->data + offset, bytes);
+    return show.ran && whole ? MEMGUARD_OK : leave(draft);
+}
+
 memguard_status mg__draft_sleep(struct mg__draft *draft) {
     const memguard_status status = end_with(draft, mg__close(draft->vault, draft->entry, true));
     if (status != MEMGUARD_OK) return status;
@@ -57,10 +64,10 @@ memguard_status mg__draft_sleep(struct mg__draft *draft) {
     return left == MG_UNPINNED ? MEMGUARD_OK : mg__fail_plain(MEMGUARD_ERR_STALE);
 }
 
-bool mg__secret_lives(memguard_secret secret) {
-    const struct mg__entry *entry = mg__entry_at(secret.id);
+bool mg__secret_lives(uint64_t id) {
+    const struct mg__entry *entry = mg__entry_at(id);
     const uint64_t word = entry != NULL ? atomic_load(&entry->word) : MG_WORD_D;
-    return (word ^ secret.id) >> 32 == 0 && (word & MG_WORD_D) == 0;
+    return (word ^ id) >> 32 == 0 && (word & MG_WORD_D) == 0;
 }
 
 /* Another thread that locks, or looks, is done soon. */

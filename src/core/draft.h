@@ -27,6 +27,9 @@ MG_MUST_USE memguard_status mg__draft_begin(memguard_vault *token, size_t bytes,
 /* AWAKE to LENT and back. STALE: a purge, or the vault's end. */
 MG_MUST_USE memguard_status mg__draft_lend(struct mg__draft *draft);
 MG_MUST_USE memguard_status mg__draft_take_back(struct mg__draft *draft);
+/* AWAKE: lends `bytes` bytes from `offset` on to a function of the host, which may write to them, and takes them back. */
+MG_MUST_USE memguard_status mg__draft_show(struct mg__draft *draft, size_t offset, size_t bytes, memguard_fn *fn,
+                                           void *arg);
 /* AWAKE to ASLEEP and back. STALE as before; LOCKED: the vault has been locked meanwhile. */
 MG_MUST_USE memguard_status mg__draft_sleep(struct mg__draft *draft);
 MG_MUST_USE memguard_status mg__draft_wake(struct mg__draft *draft);
@@ -37,12 +40,10 @@ MG_MUST_USE memguard_status mg__draft_finish(struct mg__draft *draft, size_t byt
 /* AWAKE or ASLEEP: wipes and forgets it. */
 void mg__draft_end(struct mg__draft *draft);
 
-/* Whether a secret is there and not dying; a look at a number, for those who wait. */
-MG_MUST_USE bool mg__secret_lives(memguard_secret secret);
+/* Whether a secret, stream or large secret is there and not dying; a look at a number, for those who wait. */
+MG_MUST_USE bool mg__secret_lives(uint64_t id);
 
 /* What the draft asks of secret.c. */
-MG_MUST_USE memguard_status mg__secret_check_flags(uint32_t flags);
-MG_MUST_USE memguard_status mg__secret_begin(memguard_vault *token, struct mg__vault **vault, struct mg__entry **entry);
 MG_MUST_USE memguard_status mg__secret_finish(struct mg__vault *vault, struct mg__entry *entry, uint32_t flags,
                                               memguard_secret *secret);
 /* Changes rest and size of an entry of which the caller is the exclusive owner. */

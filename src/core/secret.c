@@ -572,12 +572,6 @@ memguard_status memguard_secret_limit(memguard_secret secret, const memguard_lim
 
 /* ---- for drafts (draft.h) ---- */
 
-memguard_status mg__secret_check_flags(uint32_t flags) { return check_flags(flags); }
-
-memguard_status mg__secret_begin(memguard_vault *token, struct mg__vault **vault, struct mg__entry **entry) {
-    return begin_making(token, vault, entry);
-}
-
 memguard_status mg__secret_finish(struct mg__vault *vault, struct mg__entry *entry, uint32_t flags,
                                   memguard_secret *secret) {
     return finish_making(vault, entry, flags, secret);

@@ -19,6 +19,10 @@ static bool may_go_on(const struct mg__intake *intake, enum mg__wait wait) {
     return wait != MG_WAIT_SIGNAL || !intake->source.breakable;
 }
 
+static bool target_lives(const struct mg__intake *intake) {
+    return intake->source.target == 0 || mg__secret_lives(intake->source.target);
+}
+
 /* Nothing is there yet: the draft sleeps until something is, or until a purge has taken it. */
 static memguard_status sleep_until_ready(struct mg__intake *intake) {
     enum mg__wait wait = MG_WAIT_NOT_YET;
@@ -26,10 +30,12 @@ static memguard_status sleep_until_ready(struct mg__intake *intake) {
     if (status != MEMGUARD_OK) return status;
     do
         wait = mg__sys_await(intake->source.descriptor, false, MG_IO_SLICE_MS);
-    while (wait != MG_WAIT_READY && may_go_on(intake, wait) && mg__secret_lives(intake->draft.secret));
+    while (wait != MG_WAIT_READY && may_go_on(intake, wait) && mg__secret_lives(intake->draft.secret.id) &&
+           target_lives(intake));
     status = mg__draft_wake(&intake->draft);
-    if (status != MEMGUARD_OK || may_go_on(intake, wait)) return status;
-    return break_off(intake, MEMGUARD_ERR_INTERRUPTED);
+    if (status != MEMGUARD_OK) return status;
+    if (!target_lives(intake)) return break_off(intake, MEMGUARD_ERR_STALE);
+    return may_go_on(intake, wait) ? MEMGUARD_OK : break_off(intake, MEMGUARD_ERR_INTERRUPTED);
 }
 
 static memguard_status await(struct mg__intake *intake) {
@@ -38,28 +44,37 @@ static memguard_status await(struct mg__intake *intake) {
     return sleep_until_ready(intake);
 }
 
-enum { MOST_ERRNO = 4095 };
-
-static long call_reader(const struct mg__source *source, void *to, size_t bytes, int *error) {
-    const ptrdiff_t got = source->reader(to, bytes, source->arg);
-    *error = 0;
-    if (got >= 0 && (size_t)got <= bytes) return got;
-    *error = got < 0 && got >= -MOST_ERRNO ? (int)-got : EIO;
-    return -1;
-}
-
-static long read_once(const struct mg__source *source, void *to, size_t bytes, int *error) {
-    if (source->reader != NULL) return call_reader(source, to, bytes, error);
-    return mg__sys_read(source->descriptor, to, bytes, error);
-}
-
-/* The draft is lent meanwhile: only the kernel, or the host's reader, touches it. */
-static memguard_status read_lent(struct mg__intake *intake, size_t bytes, long *got, int *error) {
+/* The draft is lent meanwhile: only the kernel touches it. */
+static memguard_status read_once(struct mg__intake *intake, size_t bytes, long *got, int *error) {
     const memguard_status status = mg__draft_lend(&intake->draft);
     if (status != MEMGUARD_OK) return status;
-    *got = read_once(&intake->source, intake->draft.data + intake->got, bytes, error);
-    if (mg__sys_is_fork_child()) return mg__fail_plain(MEMGUARD_ERR_FORKED); /* a reader forked: nothing is ours here */
+    *got = mg__sys_read(intake->source.descriptor, intake->draft.data + intake->got, bytes, error);
     return mg__draft_take_back(&intake->draft);
+}
+
+struct request {
+    const struct mg__source *source;
+    ptrdiff_t answer;
+};
+
+/* The buffer is the host's to write to while it is shown. */
+static int show_reader(const void *buffer, size_t bytes, void *arg) {
+    struct request *request = arg;
+    request->answer = request->source->reader((void *)(uintptr_t)buffer, bytes, request->source->arg);
+    return 0;
+}
+
+enum { MOST_ERRNO = 4095 };
+
+static memguard_status ask_reader(struct mg__intake *intake, size_t bytes, long *got, int *error) {
+    struct request request = {&intake->source, 0};
+    const memguard_status status = mg__draft_show(&intake->draft, intake->got, bytes, show_reader, &request);
+    if (mg__sys_is_fork_child()) return mg__fail_plain(MEMGUARD_ERR_FORKED); /* it forked: nothing is ours here */
+    const bool fits = request.answer >= 0 && (size_t)request.answer <= bytes;
+    const bool is_errno = request.answer < 0 && request.answer >= -MOST_ERRNO;
+    *got = fits ? request.answer : -1;
+    *error = is_errno ? (int)-request.answer : EIO;
+    return status;
 }
 
 static memguard_status explain(struct mg__intake *intake, int error) {
@@ -80,7 +95,8 @@ memguard_status mg__intake_pull(struct mg__intake *intake, size_t bytes, size_t 
         long got = 0;
         int error = 0;
         memguard_status status = await(intake);
-        if (status == MEMGUARD_OK) status = read_lent(intake, bytes, &got, &error);
+        if (status == MEMGUARD_OK)
+            status = (intake->source.reader == NULL ? read_once : ask_reader)(intake, bytes, &got, &error);
         if (status != MEMGUARD_OK) return status;
         if (got >= 0) {
             *count = (size_t)got;
@@ -91,6 +107,11 @@ memguard_status mg__intake_pull(struct mg__intake *intake, size_t bytes, size_t 
         if (error == EINTR && intake->source.breakable) return break_off(intake, MEMGUARD_ERR_INTERRUPTED);
         mg__sys_backoff(&step); /* ready, and then not: another reader was faster */
     }
+}
+
+void mg__intake_blank(struct mg__intake *intake) {
+    mg__wipe(intake->draft.data, intake->got);
+    intake->got = 0;
 }
 
 /* ---- all of it ---- */
@@ -108,7 +129,7 @@ static memguard_status grow(struct mg__intake *intake, size_t most) {
 memguard_status mg__intake_gather(struct mg__intake *intake, int until, size_t most, size_t *size, bool *whole) {
     const bool full = until == MEMGUARD_UNTIL_FULL;
     for (size_t count = 1;;) {
-        const size_t room = intake->draft.bytes - intake->got;
+        const size_t room = (full ? most : intake->draft.bytes) - intake->got;
         memguard_status status = mg__intake_pull(intake, until >= 0 ? 1 : room, &count);
         if (status != MEMGUARD_OK) return status;
         *size = intake->got;
@@ -198,5 +219,9 @@ memguard_status memguard_secret_read_from(memguard_vault *vault, memguard_reader
     const struct mg__source source = {.reader = reader, .arg = arg};
     memguard_status status = check(vault, until, bytes, secret);
     if (status == MEMGUARD_OK && reader == NULL) status = mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    return status == MEMGUARD_OK ? read_secret(vault, &source, until, bytes, flags, secret) : status;
+    if (status != MEMGUARD_OK) return status;
+    status = read_secret(vault, &source, until, bytes, flags, secret);
+    /* One that the reader asked for has waited until the buffer was given back. */
+    if (atomic_load(&mg__purges_deferred) != 0) mg__purge_resume();
+    return status;
 }

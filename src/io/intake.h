@@ -14,7 +14,8 @@ struct mg__source {
     memguard_reader *reader; /* null: the descriptor */
     void *arg;
     int descriptor;
-    bool breakable; /* a signal handler that runs breaks it off */
+    bool breakable;  /* a signal handler that runs breaks it off */
+    uint64_t target; /* 0, or the handle whose end is the end of waiting, too */
 };
 
 struct mg__intake {
@@ -25,6 +26,8 @@ struct mg__intake {
 
 /* One piece of 1 to `bytes` bytes behind what there is; *count 0: the end. */
 MG_MUST_USE memguard_status mg__intake_pull(struct mg__intake *intake, size_t bytes, size_t *count);
+/* The bytes have gone where they should: wiped, and room for others. */
+void mg__intake_blank(struct mg__intake *intake);
 /* Pulls up to `until`, as in memguard_secret_read_from. *size: without the delimiter. *whole: false when the end came first. */
 MG_MUST_USE memguard_status mg__intake_gather(struct mg__intake *intake, int until, size_t most, size_t *size,
                                               bool *whole);

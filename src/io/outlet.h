@@ -4,8 +4,7 @@
 
 #include "core/vault.h"
 
-/* Only the kernel touches the bytes. secret: given up with STALE when it dies meanwhile (null: never). IO: *error. */
-MG_MUST_USE memguard_status mg__outlet_write(int descriptor, const void *bytes, size_t count,
-                                             const memguard_secret *secret);
+/* Only the kernel touches the bytes. handle: whose bytes they are; given up with STALE when it dies meanwhile (0: never). */
+MG_MUST_USE memguard_status mg__outlet_write(int descriptor, const void *bytes, size_t count, uint64_t handle);
 
 #endif

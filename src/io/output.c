@@ -7,16 +7,16 @@
 #include <errno.h>
 
 /* The descriptor takes nothing now. */
-static memguard_status await(int descriptor, const memguard_secret *secret) {
+static memguard_status await(int descriptor, uint64_t handle) {
     enum mg__wait wait = MG_WAIT_NOT_YET;
     while (wait != MG_WAIT_READY) {
         wait = mg__sys_await(descriptor, true, MG_IO_SLICE_MS);
-        if (secret != NULL && !mg__secret_lives(*secret)) return mg__fail_plain(MEMGUARD_ERR_STALE);
+        if (handle != 0 && !mg__secret_lives(handle)) return mg__fail_plain(MEMGUARD_ERR_STALE);
     }
     return MEMGUARD_OK;
 }
 
-memguard_status mg__outlet_write(int descriptor, const void *bytes, size_t count, const memguard_secret *secret) {
+memguard_status mg__outlet_write(int descriptor, const void *bytes, size_t count, uint64_t handle) {
     const unsigned char *at = bytes;
     while (count > 0) {
         int error = 0;
@@ -29,7 +29,7 @@ memguard_status mg__outlet_write(int descriptor, const void *bytes, size_t count
         if (put == 0) error = EIO; /* no descriptor should take nothing of something */
         if (error != EINTR && error != EAGAIN)
             return mg__fail(MEMGUARD_ERR_IO, error, "descriptor %d could not be written (errno %d)", descriptor, error);
-        const memguard_status status = error == EAGAIN ? await(descriptor, secret) : MEMGUARD_OK;
+        const memguard_status status = error == EAGAIN ? await(descriptor, handle) : MEMGUARD_OK;
         if (status != MEMGUARD_OK) return status;
     }
     return MEMGUARD_OK;
@@ -40,7 +40,7 @@ memguard_status memguard_secret_write(memguard_secret secret, int descriptor) {
     MG_REFUSE_FORKED();
     const memguard_status status = memguard_secret_acquire(secret, MEMGUARD_READ, &view);
     if (status != MEMGUARD_OK) return status;
-    const memguard_status written = mg__outlet_write(descriptor, view.data, view.size, &secret);
+    const memguard_status written = mg__outlet_write(descriptor, view.data, view.size, secret.id);
     /* A page that was taken away is why the kernel could not read it. */
     const memguard_status released = memguard_view_release(&view);
     return released != MEMGUARD_OK ? released : written;

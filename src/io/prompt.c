@@ -79,7 +79,7 @@ static memguard_status read_line(struct mg__intake *intake, const struct dialog 
 
 /* Writing to a terminal, and changing its modes, can take as long as its reader likes: the draft is asleep meanwhile. */
 static memguard_status say_asleep(struct mg__intake *intake, const struct dialog *dialog) {
-    memguard_status status = mg__outlet_write(dialog->output, dialog->text, strlen(dialog->text), NULL);
+    memguard_status status = mg__outlet_write(dialog->output, dialog->text, strlen(dialog->text), 0);
     if (status == MEMGUARD_OK) return mg__draft_wake(&intake->draft);
     mg__draft_end(&intake->draft);
     return status;
