@@ -21,6 +21,8 @@
 #define MEMGUARD_IO_H
 
 #include <memguard.h>
+#include <memguard/stream.h>
+#include <stdio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -110,6 +112,42 @@ typedef struct memguard_prompt_options {
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_prompt(memguard_vault *vault,
                                                                const memguard_prompt_options *options, uint32_t flags,
                                                                memguard_secret *secret);
+
+/* ---- streams and large secrets ------------------------------------------------------------------------ */
+/* Of all of these: one chunk of plaintext at a time is in protected pages, closed while the call waits for input. `most` 1 to
+ * UINT64_MAX, else ERR_SIZE. A stream or large secret that is destroyed ends the waiting, like a purge: ERR_STALE. Further errors: those
+ * of the functions of memguard/stream.h. */
+
+/* Reads from the descriptor into the stream: to the end or `most` bytes, whichever comes first: OK. *moved is how many are in the
+ * stream now, also after an error. Does not finish the stream. */
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_stream_fill(memguard_stream stream, int descriptor, uint64_t most,
+                                                                    uint64_t *moved);
+
+/* Writes what is in the stream to the descriptor. OK: `most` bytes were written. EMPTY: all that was there; END: all, and that this
+ * is the end was authenticated. *moved is how many were written in whole pieces (up to a chunk), also after an error; of the piece
+ * that could not be written a part may have been, and the rest of it is lost. */
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_stream_drain(memguard_stream stream, int descriptor, uint64_t most,
+                                                                     uint64_t *moved);
+
+/* A FILE face of the stream. mode "r": what is read comes out of the stream: end of file at its authenticated end; nothing there now is
+ * the error EAGAIN (clearerr, and try again), a chunk that does not open EBADMSG. mode "w": what is written goes into it. fclose
+ * does not touch the stream: memguard_stream_finish does. The FILE has no buffer of its own, but the C library keeps the
+ * last byte of getc in it, and printf works on its stack: fread and fwrite of whole pieces leave nothing behind. Where memory for it
+ * comes from, and threads: as with fopen. Errors: ARGUMENT (another mode), MEMORY, UNSUPPORTED (no such thing on this system).
+ * Source: fopencookie(3). */
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_stream_open_file(memguard_stream stream, const char *mode,
+                                                                         FILE **file);
+
+/* A large secret of all that comes to the end of the descriptor. `options` (may be null): as of memguard_large_create.
+ * Errors: EMPTY (the end came at once), SIZE (`most` is 0, more than MEMGUARD_SIZE_MAX, or more than `most` bytes came: up to
+ * most + 1 have been read). */
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_large_from_fd(memguard_vault *vault, int descriptor, uint64_t most,
+                                                                      const memguard_stream_options *options,
+                                                                      memguard_large *large);
+
+/* Writes `bytes` bytes from `offset` on to the descriptor. Errors: SIZE (0 bytes, or outside the secret: nothing was written). */
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_large_to_fd(memguard_large large, uint64_t offset, uint64_t bytes,
+                                                                    int descriptor);
 
 #ifdef __cplusplus
 }

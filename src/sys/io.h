@@ -46,12 +46,14 @@ enum { MG_TTY_LINE_BYTES = 4094 };
 
 /* ---- FILE* ---- */
 
-/* An unbuffered FILE whose reading or writing is done by `move` (as read(2) and write(2), -1 with errno), and its end by `end`
- * (0, or -1 with errno). NULL: *error; nothing was called. */
-FILE *mg__sys_file_reader(long (*move)(void *cookie, char *to, size_t bytes), int (*end)(void *cookie), void *cookie,
-                          int *error);
-FILE *mg__sys_file_writer(long (*move)(void *cookie, const char *from, size_t bytes), int (*end)(void *cookie),
-                          void *cookie, int *error);
+/* What a FILE calls: first member of whatever its maker keeps. */
+struct mg__sys_file {
+    long (*read)(struct mg__sys_file *file, void *to, size_t bytes); /* how many, 0: the end, or minus an errno */
+    long (*write)(struct mg__sys_file *file, const void *from, size_t bytes); /* how many, or minus an errno */
+    void (*end)(struct mg__sys_file *file);                                   /* by fclose */
+};
+/* A FILE without a buffer of its own. NULL: *error; nothing was called. */
+FILE *mg__sys_file_open(struct mg__sys_file *file, bool to_write, int *error);
 
 /* ---- the table ---- */
 

@@ -184,18 +184,33 @@ int mg__sys_tty_restore(const struct mg__sys_tty *tty, bool drop_input) {
 
 /* ---- FILE* ---- */
 
-/* Without a buffer of its own: stdio's would be an ordinary one that nobody wipes. */
-static FILE *open_cookie(void *cookie, const char *mode, cookie_io_functions_t functions, int *error) {
-    FILE *file = fopencookie(cookie, mode, functions);
-    *error = file == NULL ? errno : 0;
-    if (file != NULL) (void)setvbuf(file, NULL, _IONBF, 0); /* fails only for an unknown mode */
-    return file;
+static long told(long moved, long failed) {
+    if (moved >= 0) return moved;
+    errno = (int)-moved;
+    return failed;
 }
 
-FILE *mg__sys_file_reader(long (*move)(void *, char *, size_t), int (*end)(void *), void *cookie, int *error) {
-    return open_cookie(cookie, "r", (cookie_io_functions_t){.read = move, .close = end}, error);
+static long file_read(void *cookie, char *to, size_t bytes) {
+    struct mg__sys_file *file = cookie;
+    return told(file->read(file, to, bytes), -1);
 }
 
-FILE *mg__sys_file_writer(long (*move)(void *, const char *, size_t), int (*end)(void *), void *cookie, int *error) {
-    return open_cookie(cookie, "w", (cookie_io_functions_t){.write = move, .close = end}, error);
+static long file_write(void *cookie, const char *from, size_t bytes) {
+    struct mg__sys_file *file = cookie;
+    return told(file->write(file, from, bytes), 0); /* never negative: fopencookie(3) */
+}
+
+static int file_close(void *cookie) {
+    struct mg__sys_file *file = cookie;
+    file->end(file);
+    return 0;
+}
+
+FILE *mg__sys_file_open(struct mg__sys_file *file, bool to_write, int *error) {
+    const cookie_io_functions_t functions = {file_read, file_write, NULL, file_close};
+    FILE *opened = fopencookie(file, to_write ? "w" : "r", functions);
+    *error = opened == NULL ? errno : 0;
+    /* stdio's buffer would be an ordinary one that nobody wipes. Fails only for an unknown mode. */
+    if (opened != NULL) (void)setvbuf(opened, NULL, _IONBF, 0);
+    return opened;
 }
