@@ -57,8 +57,8 @@ static memguard_vault *vault; /* of the child */
 
 static void end_vault(void) { CHECK_STATUS(memguard_vault_destroy(&vault), MEMGUARD_OK); }
 
-/* Runs act(slave) in a child whose controlling terminal is a new one. */
-static void begin(play *p, int (*act)(int slave)) {
+/* Runs act(slave) in a child with a session of its own and a new terminal. */
+static void begin_at(play *p, int (*act)(int slave), int controlling) {
     char name[64];
     memset(p, 0, sizeof *p);
     fflush(stdout);
@@ -72,12 +72,14 @@ static void begin(play *p, int (*act)(int slave)) {
     signal(SIGHUP, SIG_IGN);
     CHECK(setsid() >= 0);
     const int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    CHECK(slave >= 0 && ioctl(slave, TIOCSCTTY, 0) == 0);
+    CHECK(slave >= 0 && (!controlling || ioctl(slave, TIOCSCTTY, 0) == 0));
     close(p->master);
     const int code = act(slave);
     end_vault();
     exit(code == 0 && atomic_load(&check_bad) != 0 ? 99 : code);
 }
+
+static void begin(play *p, int (*act)(int slave)) { begin_at(p, act, 1); }
 
 /* The child comes to its end, and all was as it expected. */
 static void end(play *p) {
@@ -385,41 +387,23 @@ TEST(without_a_controlling_terminal_standard_input_is_asked) {
 }
 
 /* A terminal that is nobody's controlling one, by its descriptor. */
-static int ask_by_descriptor(void *arg) {
-    memguard_prompt_options options = MEMGUARD_PROMPT_OPTIONS_INIT;
+static int ask_by_descriptor(int slave) {
     memguard_secret secret = {0};
-    const int slave = *(int *)arg;
-    CHECK(setsid() >= 0);
+    const memguard_prompt_options options = {.size = sizeof options, .text = "Key? ", .input = slave, .output = slave,
+                                             .flags = MEMGUARD_PROMPT_DESCRIPTORS | MEMGUARD_PROMPT_NEED_TERMINAL};
     vault = vault_make();
-    options = (memguard_prompt_options){.size = sizeof options, .text = "Key? ", .input = slave, .output = slave,
-                                        .flags = MEMGUARD_PROMPT_DESCRIPTORS | MEMGUARD_PROMPT_NEED_TERMINAL};
     CHECK_STATUS(memguard_prompt(vault, &options, MEMGUARD_COMPACT, &secret), MEMGUARD_OK);
     CHECK(holds_text(secret, "sesame"));
-    end_vault();
     return 0;
 }
 
-static int asker_slave;
-static void *be_the_person(void *arg) {
-    play *p = arg;
-    expect(p, "Key? ");
-    type(p, "sesame\n");
-    return NULL;
-}
-
 TEST(a_terminal_can_be_given_as_descriptor) {
-    static play p;
-    char name[64];
-    pthread_t person;
-    memset(&p, 0, sizeof p);
-    p.master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    CHECK(p.master >= 0 && grantpt(p.master) == 0 && unlockpt(p.master) == 0 && ptsname_r(p.master, name, sizeof name) == 0);
-    asker_slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    CHECK(pthread_create(&person, NULL, be_the_person, &p) == 0);
-    CHECK(check_exited(check_child(ask_by_descriptor, &asker_slave), 0));
-    CHECK(pthread_join(person, NULL) == 0);
-    CHECK(strstr(p.shown, "sesame") == NULL);
-    close(asker_slave), close(p.master);
+    play p;
+    begin_at(&p, ask_by_descriptor, 0);
+    expect(&p, "Key? ");
+    type(&p, "sesame\n");
+    end(&p);
+    CHECK(strcmp(p.shown, "Key? \r\n") == 0);
 }
 
 /* ---- signals, purges, hangups -------------------------------------------------------------------------- */
