@@ -14,8 +14,8 @@
  *   Outputs      *secret is null after a failure, and what had come is wiped (the descriptor does not get it back), except with
  *                ERR_SHORT, where it is a secret of what came, or null if nothing came.
  *   No FILE*     There is no input from stdio: its buffer is ordinary memory that keeps what passed through it.
- *   Elsewhere    The kernel may keep copies of its own: pipe and socket buffers, the page cache, a terminal's line (wiped by
- *                Linux after `prompt`, not after other reading).
+ *   Elsewhere    The kernel may keep copies of its own: pipe and socket buffers, the page cache, those of a terminal. (Linux wipes a
+ *                terminal's line when it gives it out, if it was hidden as by `prompt`; the driver below may have others.)
  *   Errors       IO (os_error says why; EBADF: the descriptor is not open), STALE (also: purged or destroyed while waiting), LOCKED. */
 #ifndef MEMGUARD_IO_H
 #define MEMGUARD_IO_H
@@ -101,14 +101,13 @@ typedef struct memguard_prompt_options {
  * byte up to the newline; there, an end without a newline ends the line, too.
  *
  * Keys: while it runs no key makes a signal and no handler is installed. Interrupt (^C) and suspend (^Z) break off at once, quit
- * (^\) when the line ends: ERR_INTERRUPTED. So does a signal handler of the host that runs on this thread, unless PERSIST.
- * ^D on an empty line: ERR_SHORT. `options` may be null. `flags` as above. A process that is killed, or stopped from outside,
+ * (^\) when the line ends: ERR_INTERRUPTED. So does a signal handler of the host that runs on this thread while it waits, unless PERSIST; what
+ * was typed by then is dropped. ^D on an empty line: ERR_SHORT. `options` may be null. `flags` as above. A process that is killed, or stopped from outside,
  * leaves the terminal as it is then: without echo.
  * Threads: prompts on one terminal at the same time mix their input and modes: ask one after another.
  * Errors: INTERRUPTED, SHORT (the end came at once; *secret is null), EMPTY (an empty line; *secret is null), SIZE (longer than
  * `most`, or on a terminal than 4094 bytes, where the kernel may have cut it), STATE (the terminal belongs to another process
- * group: in the background), IO. The kernel's own copy of the line is wiped: Linux does that for hidden lines (n_tty).
- * Source: termios(3), readpassphrase(3). */
+ * group: in the background), IO, STALE, LOCKED. Source: termios(3), readpassphrase(3), drivers/tty/n_tty.c of Linux. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_prompt(memguard_vault *vault,
                                                                const memguard_prompt_options *options, uint32_t flags,
                                                                memguard_secret *secret);
@@ -119,7 +118,7 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_prompt(memguard_vault *v
  * of the functions of memguard/stream.h. */
 
 /* Reads from the descriptor into the stream: to the end or `most` bytes, whichever comes first: OK. *moved is how many are in the
- * stream now, also after an error. Does not finish the stream. */
+ * stream now, also after an error, when up to a chunk more may have been read and lost. Does not finish the stream. */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_stream_fill(memguard_stream stream, int descriptor, uint64_t most,
                                                                     uint64_t *moved);
 

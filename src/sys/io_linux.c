@@ -190,12 +190,12 @@ static long told(long moved, long failed) {
     return failed;
 }
 
-static long file_read(void *cookie, char *to, size_t bytes) {
+static ssize_t file_read(void *cookie, char *to, size_t bytes) {
     struct mg__sys_file *file = cookie;
     return told(file->read(file, to, bytes), -1);
 }
 
-static long file_write(void *cookie, const char *from, size_t bytes) {
+static ssize_t file_write(void *cookie, const char *from, size_t bytes) {
     struct mg__sys_file *file = cookie;
     return told(file->write(file, from, bytes), 0); /* never negative: fopencookie(3) */
 }

@@ -115,6 +115,46 @@ static memguard_status ask_for_it(void) {
     return memguard_prompt(vault, &options, MEMGUARD_SEALED, &given);
 }
 
+static memguard_status fill_a_stream(void) {
+    int ends[2];
+    memguard_stream stream = {0};
+    uint64_t moved = 0, held = 0;
+    if (!CHECK(pipe2(ends, O_NONBLOCK | O_CLOEXEC) == 0)) return MEMGUARD_ERR_SYSTEM;
+    fill(source, BYTES, SEED);
+    put(ends[1], source, BYTES);
+    close(ends[1]);
+    memguard_status status = memguard_stream_create(vault, NULL, &stream);
+    if (status == MEMGUARD_OK) {
+        status = memguard_stream_fill(stream, ends[0], UINT64_MAX, &moved);
+        CHECK(status != MEMGUARD_OK || moved == BYTES);
+        CHECK_STATUS(memguard_stream_size(stream, &held), MEMGUARD_OK);
+        CHECK(held == moved);
+        CHECK_STATUS(memguard_stream_destroy(&stream), MEMGUARD_OK);
+    }
+    close(ends[0]);
+    return status;
+}
+
+static memguard_status move_a_large_one(void) {
+    int ends[2];
+    memguard_large large = {77};
+    if (!CHECK(pipe2(ends, O_NONBLOCK | O_CLOEXEC) == 0)) return MEMGUARD_ERR_SYSTEM;
+    fill(source, BYTES, SEED);
+    put(ends[1], source, BYTES);
+    close(ends[1]);
+    memguard_status status =
+        memguard_large_from_fd(vault, ends[0], BYTES, &(memguard_stream_options){sizeof(memguard_stream_options), 4000, 0}, &large);
+    close(ends[0]);
+    CHECK((status == MEMGUARD_OK) == (large.id != 0));
+    if (status != MEMGUARD_OK) return status;
+    if (!CHECK(pipe2(ends, O_NONBLOCK | O_CLOEXEC) == 0)) return MEMGUARD_ERR_SYSTEM;
+    status = memguard_large_to_fd(large, 0, BYTES, ends[1]);
+    CHECK(status != MEMGUARD_OK || (read(ends[0], source, BYTES) == BYTES && is_pattern(source, BYTES, SEED)));
+    CHECK_STATUS(memguard_large_destroy(&large), MEMGUARD_OK);
+    close(ends[0]), close(ends[1]);
+    return status;
+}
+
 static int shows(const void *bytes, size_t size, void *text) { return size == strlen(text) && memcmp(bytes, text, size) == 0; }
 static int shows_source(const void *bytes, size_t size, void *arg) { (void)arg; return size == BYTES && memcmp(bytes, source, size) == 0; }
 
@@ -123,7 +163,8 @@ static const struct scenario {
     memguard_status (*run)(void);
     bool begins_with_one; /* a secret is there before, and stays */
 } scenarios[] = {{"read_exact", read_exactly, false}, {"read_all", read_to_the_end, false}, {"read_until", read_a_line, false},
-                 {"write", write_it, true},           {"encode", encode_it, true},          {"prompt", ask_for_it, false}};
+                 {"write", write_it, true},           {"encode", encode_it, true},          {"prompt", ask_for_it, false},
+                 {"stream_fill", fill_a_stream, true}, {"large", move_a_large_one, true}};
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
 /* ---- the sweep ---- */

@@ -113,6 +113,31 @@ TEST(what_was_written_is_nowhere_else) {
     close(ends[0]), close(ends[1]), close(end);
 }
 
+/* ---- streams: what is open of them is closed first ---- */
+
+TEST(what_went_through_a_stream_is_nowhere) {
+    int out[2];
+    memguard_stream stream = {0};
+    uint64_t moved = 0;
+    const int end = pipe_of(MOST, "", SCAN_SHORT_FORMS);
+    CALL(memguard_stream_create(vault, NULL, &stream));
+    CALL(memguard_stream_fill(stream, end, UINT64_MAX, &moved));
+    CHECK(moved == MOST);
+    CALL(memguard_stream_flush(stream));
+    look_for_it("filled", SCAN_NOWHERE);
+    if (!CHECK(pipe(out) == 0)) return;
+    CALL(memguard_stream_drain(stream, out[1], MOST, &moved));
+    look_for_it("drained", SCAN_NOWHERE);
+    CHECK(read(out[0], source, sizeof source) == MOST);
+    scan_name(SCAN_SOURCE, source, sizeof source);
+    look_for_it("drained (control)", SCAN_SOURCE);
+    scan_unname(SCAN_SOURCE);
+    scan_wipe(source, sizeof source);
+    CALL(memguard_stream_destroy(&stream));
+    look_for_it("stream destroyed", SCAN_NOWHERE);
+    close(out[0]), close(out[1]), close(end);
+}
+
 /* ---- codecs: the needle is looked for in its encoded forms, too ---- */
 
 TEST(what_was_encoded_and_decoded_is_nowhere_else) {
@@ -204,6 +229,7 @@ int main(void) {
     RUN(what_was_read_is_in_its_place_alone);
     RUN(what_was_refused_is_nowhere);
     RUN(what_was_written_is_nowhere_else);
+    RUN(what_went_through_a_stream_is_nowhere);
     RUN(what_was_encoded_and_decoded_is_nowhere_else);
     RUN(what_was_typed_is_in_its_place_alone);
     return check_end();
