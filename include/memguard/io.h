@@ -119,14 +119,14 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_prompt(memguard_vault *v
 
 /* Reads from the descriptor into the stream: to the end or `most` bytes, whichever comes first: OK. *moved is how many are in the
  * stream now, also after an error, when up to a chunk more may have been read and lost. Does not finish the stream. */
-MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_stream_fill(memguard_stream stream, int descriptor, uint64_t most,
-                                                                    uint64_t *moved);
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_stream_fill(memguard_stream stream, int descriptor,
+                                                                    uint64_t most, uint64_t *moved);
 
 /* Writes what is in the stream to the descriptor. OK: `most` bytes were written. EMPTY: all that was there; END: all, and that this
  * is the end was authenticated. *moved is how many were written in whole pieces (up to a chunk), also after an error; of the piece
  * that could not be written a part may have been, and the rest of it is lost. */
-MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_stream_drain(memguard_stream stream, int descriptor, uint64_t most,
-                                                                     uint64_t *moved);
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_stream_drain(memguard_stream stream, int descriptor,
+                                                                     uint64_t most, uint64_t *moved);
 
 /* A FILE face of the stream. mode "r": what is read comes out of the stream: end of file at its authenticated end; nothing there now is
  * the error EAGAIN (clearerr, and try again), a chunk that does not open EBADMSG. mode "w": what is written goes into it. fclose
@@ -140,13 +140,14 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_stream_open_file(memguar
 /* A large secret of all that comes to the end of the descriptor. `options` (may be null): as of memguard_large_create.
  * Errors: EMPTY (the end came at once), SIZE (`most` is 0, more than MEMGUARD_SIZE_MAX, or more than `most` bytes came: up to
  * most + 1 have been read). */
-MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_large_from_fd(memguard_vault *vault, int descriptor, uint64_t most,
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_large_from_fd(memguard_vault *vault, int descriptor,
+                                                                      uint64_t most,
                                                                       const memguard_stream_options *options,
                                                                       memguard_large *large);
 
 /* Writes `bytes` bytes from `offset` on to the descriptor. Errors: SIZE (0 bytes, or outside the secret: nothing was written). */
-MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_large_to_fd(memguard_large large, uint64_t offset, uint64_t bytes,
-                                                                    int descriptor);
+MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_large_to_fd(memguard_large large, uint64_t offset,
+                                                                    uint64_t bytes, int descriptor);
 
 #ifdef __cplusplus
 }
