@@ -99,11 +99,10 @@ static void lose(const struct mg__show *show, struct mg__use_link *link) {
     if (show->lost != MEMGUARD_ERR_FORKED) mg__thread_drop_use(link);
 }
 
-/* Whether this is still the process, or the copy of one, in which the borrow began. */
-static memguard_status come_back(const struct mg__show *show, unsigned depth) {
+memguard_status mg__vault_come_back(const struct mg__vault *vault, unsigned depth) {
     const memguard_status status = mg__call_unpark(depth);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
-    const bool stayed = atomic_load_explicit(&show->vault->gate, memory_order_relaxed) == MG_GATE_FORKED;
+    const bool stayed = atomic_load_explicit(&vault->gate, memory_order_relaxed) == MG_GATE_FORKED;
     return MG_UNLIKELY(stayed) ? mg__fail_plain(MEMGUARD_ERR_FORKED) : MEMGUARD_OK;
 }
 
@@ -118,7 +117,7 @@ bool mg__show(struct mg__show *show, const unsigned char *data, size_t bytes) {
     const unsigned depth = mg__call_park();
     const int result = show->fn(data, bytes, show->arg);
     if (show->result != NULL) *show->result = result;
-    show->lost = come_back(show, depth);
+    show->lost = mg__vault_come_back(show->vault, depth);
     atomic_store_explicit(&thread->uses, link.outer, memory_order_relaxed);
     if (MG_LIKELY(show->lost == MEMGUARD_OK)) return mg__entry_unhold(show->entry);
     lose(show, &link);

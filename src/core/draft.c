@@ -34,6 +34,7 @@ memguard_status mg__draft_begin(memguard_vault *token, size_t bytes, uint32_t fl
         return status;
     }
     mg__wipe(draft->data, bytes); /* the canary's pattern was there */
+    atomic_fetch_or_explicit(&draft->entry->flags, MG_ENTRY_DRAFT, memory_order_relaxed);
     draft->secret.id = mg__entry_id(draft->entry);
     draft->bytes = bytes;
     draft->flags = flags;
@@ -41,17 +42,29 @@ memguard_status mg__draft_begin(memguard_vault *token, size_t bytes, uint32_t fl
 }
 
 memguard_status mg__draft_lend(struct mg__draft *draft) {
-    return MG_LIKELY(mg__entry_hold(draft->entry)) ? MEMGUARD_OK : leave(draft);
+    const struct mg__thread *thread = mg__thread_self();
+    if (thread == NULL) return end_with(draft, mg__fail_plain(MEMGUARD_ERR_MEMORY));
+    if (MG_UNLIKELY(!mg__entry_hold(draft->entry))) return leave(draft);
+    draft->entry->views = thread->number;
+    draft->depth = mg__call_park();
+    return MEMGUARD_OK;
 }
 
 memguard_status mg__draft_take_back(struct mg__draft *draft) {
+    const memguard_status status = mg__vault_come_back(draft->vault, draft->depth);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+    draft->entry->views = 0;
     return MG_LIKELY(mg__entry_unhold(draft->entry)) ? MEMGUARD_OK : leave(draft);
 }
 
 memguard_status mg__draft_show(struct mg__draft *draft, size_t offset, size_t bytes, memguard_fn *fn, void *arg) {
-    struct mg__show show = {draft->vault, draft->entry, mg__thread_self(), fn, arg, NULL, false};
+    struct mg__show show = {
+        .vault = draft->vault, .entry = draft->entry, .thread = mg__thread_self(), .fn = fn, .arg = arg};
     if (show.thread == NULL) return end_with(draft, mg__fail_plain(MEMGUARD_ERR_MEMORY));
+    draft->entry->views = show.thread->number;
     const bool whole = mg__show(&show, draft->data + offset, bytes);
+    if (MG_UNLIKELY(show.lost != MEMGUARD_OK)) return show.lost;
+    draft->entry->views = 0;
     return show.ran && whole ? MEMGUARD_OK : leave(draft);
 }
 
@@ -116,5 +129,6 @@ static memguard_status settle(const struct mg__draft *draft, size_t bytes) {
 memguard_status mg__draft_finish(struct mg__draft *draft, size_t bytes, memguard_secret *secret) {
     const memguard_status status = end_with(draft, settle(draft, bytes));
     if (status != MEMGUARD_OK) return status;
+    atomic_fetch_and_explicit(&draft->entry->flags, (uint8_t)~MG_ENTRY_DRAFT, memory_order_relaxed);
     return mg__secret_finish(draft->vault, draft->entry, draft->flags, secret);
 }

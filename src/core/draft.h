@@ -2,7 +2,8 @@
  * other, resting CLOSED, whose handle nobody knows yet: so purge, revocation, lock and emergency wipe find it.
  *
  *   AWAKE   ours alone, the bytes writable: the library works on them. A purge waits for that (it is short).
- *   LENT    in the hands of a system call or of the host: a purge takes them away when it has waited enough
+ *   LENT    in the hands of a system call or of the host: a purge takes them away when it has waited enough; a fork does
+ *           not wait for them
  *   ASLEEP  closed and free, for waits without an end: a purge ends it at once, a lock seals it
  *
  * Every function that fails has ended the draft: its bytes are wiped and there is nothing left to do.
@@ -19,12 +20,13 @@ struct mg__draft {
     unsigned char *data;     /* while AWAKE or LENT */
     size_t bytes;
     uint32_t flags; /* of the secret that it shall become */
+    unsigned depth; /* while LENT (mg__call_park) */
 };
 
 /* AWAKE, `bytes` zero bytes. `flags`: as of the functions that make secrets. */
 MG_MUST_USE memguard_status mg__draft_begin(memguard_vault *token, size_t bytes, uint32_t flags,
                                             struct mg__draft *draft);
-/* AWAKE to LENT and back. STALE: a purge, or the vault's end. */
+/* AWAKE to LENT and back. STALE: a purge, or the vault's end. FORKED: this is a child in which the draft is not. */
 MG_MUST_USE memguard_status mg__draft_lend(struct mg__draft *draft);
 MG_MUST_USE memguard_status mg__draft_take_back(struct mg__draft *draft);
 /* AWAKE: lends `bytes` bytes from `offset` on to a function of the host, which may write to them, and takes them back. */

@@ -74,7 +74,7 @@ static void begin_stand_in(struct mg__entry *temporary, const struct mg__entry *
     atomic_store_explicit(&temporary->next, mg__entry_index(entry), memory_order_relaxed);
     atomic_store_explicit(&temporary->flags,
                           atomic_load_explicit(&entry->flags, memory_order_relaxed) &
-                              (MG_ENTRY_FROZEN | MG_ENTRY_WRITABLE),
+                              (MG_ENTRY_FROZEN | MG_ENTRY_WRITABLE | MG_ENTRY_DRAFT),
                           memory_order_relaxed);
     temporary->version = entry->version;
     temporary->prefix = entry->prefix;

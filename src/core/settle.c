@@ -22,8 +22,27 @@ static void close_left_open(struct mg__vault *vault, struct mg__entry *entry, ui
     (void)status;
 }
 
+/* A draft whose maker is not here: nobody will ever know its handle. */
+static bool is_abandoned(const struct mg__entry *entry, uint64_t word) {
+    const struct mg__thread *thread = mg__thread_known();
+    const bool lent_to_us = (word & MG_WORD_X) != 0 && thread != NULL && entry->views == thread->number;
+    return mg__entry_is_draft(entry) && !lent_to_us;
+}
+
+static void end_abandoned(struct mg__entry *entry, uint64_t word) {
+    entry->views = 0;
+    word &= ~(MG_WORD_X | MG_WORD_T | (MG_WORD_COUNT_MASK * MG_WORD_HELD_ONE) | MG_WORD_COUNT_MASK);
+    atomic_store(&entry->word, word);
+    if (mg__entry_seize_idle(entry, word, MG_WORD_D))
+        mg__secret_after(entry, (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING);
+}
+
 /* What ended with the threads that are not here. */
 static void settle_copy(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
+    if (is_abandoned(entry, word)) {
+        end_abandoned(entry, word);
+        return;
+    }
     const uint64_t ends = word & (MG_WORD_D | MG_WORD_R);
     if (ends == 0) {
         close_left_open(vault, entry, word);

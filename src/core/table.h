@@ -66,7 +66,9 @@ enum {
     MG_ENTRY_WRITABLE = 2, /* MAPPED: stays writable */
     MG_ENTRY_FRESH = 4,    /* CLOSED: zero bytes that were not written yet */
     MG_ENTRY_GUARDED = 8,  /* COMPACT, but too long for a compact slot */
-    MG_ENTRY_EXPIRED = 16  /* wiped by a limit: there is no body */
+    MG_ENTRY_EXPIRED = 16, /* wiped by a limit: there is no body */
+    MG_ENTRY_DRAFT =
+        32 /* its handle is not told yet (draft.h); while lent `views` is the number of the thread that fills it */
 };
 
 /* For those who look for lost secrets. */
@@ -106,6 +108,9 @@ memguard_status mg__word_refusal(uint64_t word, uint64_t id);
 
 static inline enum mg__object mg__entry_object(const struct mg__entry *entry) {
     return (enum mg__object)atomic_load_explicit(&entry->object, memory_order_relaxed);
+}
+static inline bool mg__entry_is_draft(const struct mg__entry *entry) {
+    return (atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_DRAFT) != 0;
 }
 /* A stream or large secret. */
 static inline bool mg__entry_is_chunked(const struct mg__entry *entry) {

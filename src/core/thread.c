@@ -184,6 +184,7 @@ bool mg__threads_are_outside(void) {
 
 void mg__thread_drop_use(struct mg__use_link *link) {
     if (!mg__kind_is_copied(mg__link_vault(link)->kind)) return; /* not here */
+    if (mg__entry_is_draft(link->entry)) return;                 /* ends when the child settles */
     if (link->page != NULL)
         mg__use_page_leave(link->page);
     else if (link->shown != NULL)

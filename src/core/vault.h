@@ -205,6 +205,8 @@ struct mg__show {
     memguard_status
         lost; /* told: not OK: fn forked, and this is a child in which the call cannot go on: it only returns this */
 };
+/* After mg__call_park: whether this is still the process, or the copy of one, in which the vault is. FORKED: it is not. */
+MG_MUST_USE memguard_status mg__vault_come_back(const struct mg__vault *vault, unsigned depth);
 /* Runs fn with the bytes in the host's hands. false: they were revoked meanwhile, or lost. */
 MG_MUST_USE bool mg__show(struct mg__show *show, const unsigned char *data, size_t bytes);
 

@@ -3,6 +3,7 @@
  * Must not know: alphabets. */
 #include <memguard/codec.h>
 
+#include "core/origin.h"
 #include "core/draft.h"
 #include "crypto/codec.h"
 
@@ -90,10 +91,12 @@ static memguard_status run(struct conversion *conversion) {
 }
 
 memguard_status memguard_hex_encode(memguard_secret secret, uint32_t flags, memguard_secret *out) {
+    MG_ORIGIN();
     return run(&(struct conversion){secret, MG_CODEC_HEX, false, flags, out, MEMGUARD_OK});
 }
 
 memguard_status memguard_hex_decode(memguard_secret secret, uint32_t flags, memguard_secret *out) {
+    MG_ORIGIN();
     return run(&(struct conversion){secret, MG_CODEC_HEX, true, flags, out, MEMGUARD_OK});
 }
 
@@ -108,9 +111,11 @@ static memguard_status base64(memguard_secret secret, bool decode, uint32_t vari
 }
 
 memguard_status memguard_base64_encode(memguard_secret secret, uint32_t variant, uint32_t flags, memguard_secret *out) {
+    MG_ORIGIN();
     return base64(secret, false, variant, flags, out);
 }
 
 memguard_status memguard_base64_decode(memguard_secret secret, uint32_t variant, uint32_t flags, memguard_secret *out) {
+    MG_ORIGIN();
     return base64(secret, true, variant, flags, out);
 }

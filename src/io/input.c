@@ -2,9 +2,8 @@
  *
  * The bytes come into a draft (core/draft.h): lent while the system or the host writes to it, awake while we look at it, asleep
  * while we wait. Must not know: terminals. */
+#include "core/origin.h"
 #include "io/intake.h"
-
-#include "sys/io.h"
 
 #include <errno.h>
 
@@ -23,15 +22,22 @@ static bool target_lives(const struct mg__intake *intake) {
     return intake->source.target == 0 || mg__secret_lives(intake->source.target);
 }
 
+memguard_status mg__io_wait(int descriptor, bool to_write, enum mg__wait *wait) {
+    const unsigned depth = mg__call_park();
+    *wait = mg__sys_await(descriptor, to_write, MG_IO_SLICE_MS);
+    return mg__call_unpark(depth);
+}
+
 /* Nothing is there yet: the draft sleeps until something is, or until a purge has taken it. */
 static memguard_status sleep_until_ready(struct mg__intake *intake) {
     enum mg__wait wait = MG_WAIT_NOT_YET;
     memguard_status status = mg__draft_sleep(&intake->draft);
     if (status != MEMGUARD_OK) return status;
     do
-        wait = mg__sys_await(intake->source.descriptor, false, MG_IO_SLICE_MS);
-    while (wait != MG_WAIT_READY && may_go_on(intake, wait) && mg__secret_lives(intake->draft.secret.id) &&
-           target_lives(intake));
+        status = mg__io_wait(intake->source.descriptor, false, &wait);
+    while (status == MEMGUARD_OK && wait != MG_WAIT_READY && may_go_on(intake, wait) &&
+           mg__secret_lives(intake->draft.secret.id) && target_lives(intake));
+    if (status != MEMGUARD_OK) return status; /* a child: the draft is not here */
     status = mg__draft_wake(&intake->draft);
     if (status != MEMGUARD_OK) return status;
     if (!target_lives(intake)) return break_off(intake, MEMGUARD_ERR_STALE);
@@ -69,7 +75,6 @@ enum { MOST_ERRNO = 4095 };
 static memguard_status ask_reader(struct mg__intake *intake, size_t bytes, long *got, int *error) {
     struct request request = {&intake->source, 0};
     const memguard_status status = mg__draft_show(&intake->draft, intake->got, bytes, show_reader, &request);
-    if (mg__sys_is_fork_child()) return mg__fail_plain(MEMGUARD_ERR_FORKED); /* it forked: nothing is ours here */
     const bool fits = request.answer >= 0 && (size_t)request.answer <= bytes;
     const bool is_errno = request.answer < 0 && request.answer >= -MOST_ERRNO;
     *got = fits ? request.answer : -1;
@@ -165,6 +170,7 @@ static size_t first_room(int until, size_t most) {
 
 static memguard_status read_secret(memguard_vault *vault, const struct mg__source *source, int until, size_t most,
                                    uint32_t flags, memguard_secret *secret) {
+    MG_REFUSE_FORKED();
     struct mg__intake intake = {.source = *source};
     size_t size = 0;
     bool whole = false;
@@ -197,11 +203,13 @@ static memguard_status read_descriptor(memguard_vault *vault, int descriptor, in
 
 memguard_status memguard_secret_read_exact(memguard_vault *vault, int descriptor, size_t bytes, uint32_t flags,
                                            memguard_secret *secret) {
+    MG_ORIGIN();
     return read_descriptor(vault, descriptor, MEMGUARD_UNTIL_FULL, bytes, flags, secret);
 }
 
 memguard_status memguard_secret_read_until(memguard_vault *vault, int descriptor, int delimiter, size_t most,
                                            uint32_t flags, memguard_secret *secret) {
+    MG_ORIGIN();
     if (delimiter < 0) {
         if (secret != NULL) secret->id = 0;
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "delimiter %d: a byte is 0 to 255", delimiter);
@@ -211,17 +219,20 @@ memguard_status memguard_secret_read_until(memguard_vault *vault, int descriptor
 
 memguard_status memguard_secret_read_all(memguard_vault *vault, int descriptor, size_t most, uint32_t flags,
                                          memguard_secret *secret) {
+    MG_ORIGIN();
     return read_descriptor(vault, descriptor, MEMGUARD_UNTIL_END, most, flags, secret);
 }
 
 memguard_status memguard_secret_read_from(memguard_vault *vault, memguard_reader *reader, void *arg, int until,
                                           size_t bytes, uint32_t flags, memguard_secret *secret) {
+    MG_ORIGIN();
     const struct mg__source source = {.reader = reader, .arg = arg};
     memguard_status status = check(vault, until, bytes, secret);
     if (status == MEMGUARD_OK && reader == NULL) status = mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     if (status != MEMGUARD_OK) return status;
+    MG_REFUSE_FORKED();
     status = read_secret(vault, &source, until, bytes, flags, secret);
     /* One that the reader asked for has waited until the buffer was given back. */
-    if (atomic_load(&mg__purges_deferred) != 0) mg__purge_resume();
+    if (atomic_load(&mg__purges_deferred) != 0) mg__purge_resume(mg__thread_self());
     return status;
 }

@@ -6,9 +6,13 @@
 #include <memguard/io.h>
 
 #include "core/draft.h"
+#include "sys/io.h"
 
 /* How often a call that waits looks whether its vault was purged. */
 enum { MG_IO_SLICE_MS = 200 };
+
+/* One slice of waiting for a descriptor; a fork does not wait for it. FORKED: this is a child, and nothing of the call is here. */
+MG_MUST_USE memguard_status mg__io_wait(int descriptor, bool to_write, enum mg__wait *wait);
 
 struct mg__source {
     memguard_reader *reader; /* null: the descriptor */

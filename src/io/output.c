@@ -10,17 +10,27 @@
 static memguard_status await(int descriptor, uint64_t handle) {
     enum mg__wait wait = MG_WAIT_NOT_YET;
     while (wait != MG_WAIT_READY) {
-        wait = mg__sys_await(descriptor, true, MG_IO_SLICE_MS);
+        const memguard_status status = mg__io_wait(descriptor, true, &wait);
+        if (status != MEMGUARD_OK) return status;
         if (handle != 0 && !mg__secret_lives(handle)) return mg__fail_plain(MEMGUARD_ERR_STALE);
     }
     return MEMGUARD_OK;
+}
+
+/* A descriptor may block: a fork does not wait for that. */
+static memguard_status write_some(int descriptor, const void *bytes, size_t count, long *put, int *error) {
+    const unsigned depth = mg__call_park();
+    *put = mg__sys_write(descriptor, bytes, count, error);
+    return mg__call_unpark(depth);
 }
 
 memguard_status mg__outlet_write(int descriptor, const void *bytes, size_t count, uint64_t handle) {
     const unsigned char *at = bytes;
     while (count > 0) {
         int error = 0;
-        const long put = mg__sys_write(descriptor, at, count, &error);
+        long put = 0;
+        memguard_status status = write_some(descriptor, at, count, &put, &error);
+        if (status != MEMGUARD_OK) return status;
         if (put > 0) {
             at += put;
             count -= (size_t)put;
@@ -29,7 +39,7 @@ memguard_status mg__outlet_write(int descriptor, const void *bytes, size_t count
         if (put == 0) error = EIO; /* no descriptor should take nothing of something */
         if (error != EINTR && error != EAGAIN)
             return mg__fail(MEMGUARD_ERR_IO, error, "descriptor %d could not be written (errno %d)", descriptor, error);
-        const memguard_status status = error == EAGAIN ? await(descriptor, handle) : MEMGUARD_OK;
+        status = error == EAGAIN ? await(descriptor, handle) : MEMGUARD_OK;
         if (status != MEMGUARD_OK) return status;
     }
     return MEMGUARD_OK;

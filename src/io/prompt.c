@@ -3,6 +3,7 @@
  * The kernel edits the line: its own copy of a hidden line is wiped only in that mode, and the person's own keys work. What would
  * send a signal ends the line instead (sys/io.h), so ^C is a character that we find at its end, and no handler is needed.
  * Must not know: what terminals are made of. */
+#include "core/origin.h"
 #include "io/intake.h"
 #include "io/outlet.h"
 #include "sys/io.h"
@@ -161,6 +162,7 @@ static memguard_status take_options(const memguard_prompt_options *given, memgua
 
 memguard_status memguard_prompt(memguard_vault *vault, const memguard_prompt_options *given, uint32_t flags,
                                 memguard_secret *secret) {
+    MG_ORIGIN();
     memguard_prompt_options options = MEMGUARD_PROMPT_OPTIONS_INIT;
     if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     secret->id = 0;

@@ -51,7 +51,9 @@ memguard_status memguard_stream_fill(memguard_stream stream, int descriptor, uin
     memguard_vault *vault = NULL;
     size_t chunk_bytes = 0;
     memguard_status status = check_most(most, moved);
-    if (status == MEMGUARD_OK) status = look_at(stream.id, MG_OBJECT_STREAM, &vault, &chunk_bytes);
+    if (status != MEMGUARD_OK) return status;
+    MG_REFUSE_FORKED();
+    status = look_at(stream.id, MG_OBJECT_STREAM, &vault, &chunk_bytes);
     if (status == MEMGUARD_OK)
         status = mg__draft_begin(vault, lesser(chunk_bytes, most), MEMGUARD_SEALED, &intake.draft);
     return status == MEMGUARD_OK ? fill(&intake, stream, most, moved) : status;
@@ -156,7 +158,9 @@ memguard_status memguard_large_from_fd(memguard_vault *vault, int descriptor, ui
     struct large_intake into = {.intake = {.source = {.descriptor = descriptor}}, .most = most};
     size_t chunk_bytes = 0;
     memguard_status status = check_large(vault, most, large);
-    if (status == MEMGUARD_OK) status = mg__chunked_read_options(options, &chunk_bytes);
+    if (status != MEMGUARD_OK) return status;
+    MG_REFUSE_FORKED();
+    status = mg__chunked_read_options(options, &chunk_bytes);
     if (status != MEMGUARD_OK) return status;
     into.room = lesser(chunk_bytes, most);
     status = memguard_large_create(vault, into.room, options, &into.large);
