@@ -337,9 +337,10 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_destroy(memguard_v
 
 /* Makes now what later calls would make when first needed, so that they need no new kind of system call and cannot
  * run out: guarded pages for `open_bytes` of secrets open at once (each of at most a page, and counted as one), and
- * benches for `parallel` threads (at most 64). After it, calls within these numbers make only mprotect, futex, clock
- * and getrandom calls (the last at leases and re-keys). Errors: SIZE (open_bytes over MEMGUARD_SIZE_MAX), LIMIT,
- * LOCK_LIMIT (nothing was made), MAP_LIMIT, MEMORY (what was made stays). */
+ * benches for `parallel` threads (at most 64), and the pages of the next re-key. After it, calls within these numbers make only
+ * mprotect, futex, clock, sched_yield and getrandom calls (the last at leases and re-keys); docs/SYSCALLS.md says which, and what a
+ * thread's first call does once. Errors: SIZE (open_bytes over MEMGUARD_SIZE_MAX), LIMIT, LOCK_LIMIT (nothing was made),
+ * MAP_LIMIT, MEMORY (what was made stays). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_vault_prepare(memguard_vault *vault, size_t open_bytes,
                                                                       unsigned parallel);
 

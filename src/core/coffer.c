@@ -592,6 +592,27 @@ memguard_status mg__coffer_rekey(struct mg__coffer *coffer) {
     return status;
 }
 
+/* Taken and given back: the bank keeps such runs. A wrapped key has no pages and will need two: to be unwrapped, and to be
+ * re-keyed. The mutex is held. */
+static memguard_status prepare(const struct mg__coffer *coffer) {
+    const size_t bytes = coffer->policy.prekey_bytes;
+    const size_t wanted = atomic_load(&coffer->state) == MG_COFFER_SPLIT ? 1 : 2;
+    struct mg__region *regions[2] = {NULL, NULL};
+    memguard_status status = MEMGUARD_OK;
+    for (size_t i = 0; status == MEMGUARD_OK && i < wanted; i++)
+        status = mg__region_take_apart(coffer->policy.kind, bytes, &regions[i]);
+    for (size_t i = 0; i < wanted; i++)
+        if (regions[i] != NULL) mg__region_give(regions[i], 0);
+    return status;
+}
+
+memguard_status mg__coffer_prepare(struct mg__coffer *coffer) {
+    mg__mutex_lock(&coffer->mutex);
+    const memguard_status status = prepare(coffer);
+    mg__mutex_unlock(&coffer->mutex);
+    return status;
+}
+
 /* Ends the lease if it is over; gives when to look again. After a lease another one is likely: looking again at the
  * earliest time at which that one could end saves its user the call that wakes us. */
 static uint64_t tend_lease(struct mg__coffer *coffer, uint64_t now_ns) {

@@ -62,6 +62,8 @@ uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_re
 MG_MUST_USE memguard_status mg__coffer_rekey(struct mg__coffer *coffer);
 /* In a forked child: the lease, which has the parent's subkeys, ends; re-keying is due, so that the shares differ soon. */
 void mg__coffer_settle(struct mg__coffer *coffer);
+/* Makes the pages that re-keying and unwrapping need, so that neither has to map any. */
+MG_MUST_USE memguard_status mg__coffer_prepare(struct mg__coffer *coffer);
 
 /* Where a record lies: its nonce. */
 struct mg__place {

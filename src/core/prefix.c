@@ -2,7 +2,9 @@
  * published after the bytes. Must not know: keys, secrets. */
 #include "core/prefix.h"
 
-enum { BLOCK = 4096, BLOCKS = 4096 };
+/* A block lasts for two years of a prefix a minute, so that a server that gave up mmap(2) does not need another. Only its
+ * touched pages take memory. */
+enum { BLOCK = 1 << 20, BLOCKS = 16 };
 
 struct prefix {
     unsigned char bytes[MG_PREFIX_BYTES];

@@ -576,7 +576,9 @@ memguard_status memguard_vault_prepare(memguard_vault *token, size_t open_bytes,
     if (open_bytes > MEMGUARD_SIZE_MAX) return mg__fail_plain(MEMGUARD_ERR_SIZE);
     memguard_status status = mg__vault_enter(token, &vault);
     if (status != MEMGUARD_OK) return status;
-    status = prepare(vault->kind, (open_bytes + mg__sys_page() - 1) / mg__sys_page(), parallel);
+    status = mg__coffer_prepare(&vault->coffer);
+    if (status == MEMGUARD_OK)
+        status = prepare(vault->kind, (open_bytes + mg__sys_page() - 1) / mg__sys_page(), parallel);
     mg__vault_leave(vault);
     return status;
 }
