@@ -1,0 +1,256 @@
+/* The system calls of the library, as docs/SYSCALLS.md has them. Two uses:
+ *   without arguments   what runs after memguard_vault_prepare lives under a filter that kills at any call not listed there
+ *   `tour`              goes through the API in phases, each announced by a write(2) to no descriptor; test_system_calls.sh looks on
+ * The filter is the one of examples/sealed_server.c, without that program's own calls. */
+#include "support.h"
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+
+/* ---- the filter ---- */
+
+/* docs/SYSCALLS.md, "After prepare"; test_system_calls.sh compares. */
+static const int after_prepare[] = {SYS_mprotect,        SYS_futex,       SYS_getrandom,      SYS_clock_gettime,
+                                    SYS_clock_nanosleep, SYS_sched_yield, SYS_restart_syscall};
+enum { LISTED = sizeof after_prepare / sizeof after_prepare[0] };
+
+static void confine(void) {
+    struct sock_filter filter[2 * (LISTED + 1) + 2];
+    const struct sock_filter load = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    const struct sock_filter kill_it = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    unsigned short n = 0;
+    filter[n++] = load;
+    for (size_t i = 0; i <= LISTED; i++) {
+        const int number = i < LISTED ? after_prepare[i] : SYS_exit_group;
+        const struct sock_filter is = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1);
+        filter[n++] = is;
+        filter[n++] = allow;
+    }
+    filter[n++] = kill_it;
+    const struct sock_fprog program = {n, filter};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0);
+}
+
+/* ---- what a prepared program does: every rest, several threads, leases, re-keys, a lock ---- */
+
+enum { WORKERS = 2, SIZE = 48, PERIODS_MS = 200, REKEY_MS = 20 };
+static memguard_vault *vault;
+static memguard_secret shared[RESTS], own[WORKERS][RESTS];
+static atomic_int ready, go, bad;
+
+static int sum(const void *bytes, size_t size, void *arg) {
+    (void)arg;
+    return is_pattern(bytes, size, 7) ? 0 : 1;
+}
+
+/* Changes nothing that another thread looks at. */
+static int borrow_each_way(memguard_secret reads, memguard_secret writes) {
+    unsigned char bytes[SIZE];
+    memguard_view view = {0};
+    memguard_info info = MEMGUARD_INFO_INIT;
+    int result = 1, wrong = 0;
+    fill(bytes, sizeof bytes, 7);
+    wrong |= memguard_secret_use(reads, sum, NULL, &result) != MEMGUARD_OK || result != 0;
+    wrong |= memguard_secret_acquire(reads, MEMGUARD_READ, &view) != MEMGUARD_OK;
+    wrong |= memguard_view_release(&view) != MEMGUARD_OK;
+    wrong |= memguard_secret_equal(reads, bytes, sizeof bytes) != MEMGUARD_OK;
+    wrong |= memguard_secret_info(reads, &info) != MEMGUARD_OK;
+    wrong |= memguard_secret_acquire(writes, MEMGUARD_WRITE, &view) != MEMGUARD_OK;
+    if (view.data != NULL) fill(view.data, view.size, 7);
+    wrong |= memguard_view_release(&view) != MEMGUARD_OK;
+    wrong |= memguard_secret_copy_at(writes, 0, bytes, sizeof bytes) != MEMGUARD_OK;
+    wrong |= memguard_secret_freeze(writes) != MEMGUARD_OK || memguard_secret_melt(writes) != MEMGUARD_OK;
+    return wrong;
+}
+
+static int nothing(void *arg) {
+    (void)arg;
+    return 0;
+}
+
+static void *work(void *arg) {
+    memguard_secret *mine = arg;
+    /* What a thread does for the first time comes before the filter. */
+    atomic_fetch_or(&bad, borrow_each_way(shared[0], mine[0]));
+    atomic_fetch_or(&bad, memguard_call_scrubbed(nothing, NULL, NULL) != MEMGUARD_OK);
+    atomic_fetch_add(&ready, 1);
+    while (atomic_load(&go) == 0) sched_yield();
+    for (const uint64_t end = now_ms() + PERIODS_MS; now_ms() < end;) {
+        for (int rest = 0; rest < RESTS; rest++) atomic_fetch_or(&bad, borrow_each_way(shared[rest], mine[rest]));
+        atomic_fetch_or(&bad, memguard_call_scrubbed(nothing, NULL, NULL) != MEMGUARD_OK);
+    }
+    atomic_fetch_add(&ready, 1);
+    /* A thread's end is the C library's business and makes calls of its own: the process ends first. */
+    for (;;) sched_yield();
+    return NULL;
+}
+
+static void make_secrets(memguard_secret *secrets) {
+    unsigned char bytes[SIZE];
+    fill(bytes, sizeof bytes, 7);
+    for (uint32_t rest = 0; rest < RESTS; rest++)
+        CHECK_STATUS(memguard_secret_copy(vault, bytes, sizeof bytes, rest, &secrets[rest]), MEMGUARD_OK);
+}
+
+/* More than there are pages for, if nobody prepared. */
+static void open_many(void) {
+    memguard_view view = {0};
+    for (int i = 0; i < 64; i++) {
+        memguard_secret secret = {0};
+        if (memguard_secret_create(vault, SIZE, MEMGUARD_CLOSED, &secret) != MEMGUARD_OK) return;
+        if (memguard_secret_acquire(secret, MEMGUARD_READ, &view) != MEMGUARD_OK) return;
+    }
+}
+
+static int run_confined(void *prepares) {
+    memguard_options options = MEMGUARD_OPTIONS_INIT;
+    pthread_t threads[WORKERS];
+    options.rekey_ms = REKEY_MS;
+    CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
+    make_secrets(shared);
+    for (int i = 0; i < WORKERS; i++) make_secrets(own[i]);
+    for (int i = 0; i < WORKERS; i++) CHECK(pthread_create(&threads[i], NULL, work, own[i]) == 0);
+    while (atomic_load(&ready) < WORKERS) sched_yield();
+    if (prepares != NULL) CHECK_STATUS(memguard_vault_prepare(vault, 4 * WORKERS, 1 + WORKERS), MEMGUARD_OK);
+    confine();
+    if (atomic_load(&check_bad) != 0) return 1;
+    atomic_store(&go, 1);
+    while (atomic_load(&ready) < 2 * WORKERS) sched_yield();
+    if (prepares == NULL) open_many();
+    return atomic_load(&bad) != 0;
+}
+
+TEST(after_prepare_only_the_listed_calls_are_made) {
+    if (CHECK_SANITIZED) SKIP("a sanitizer makes system calls of its own");
+    CHECK(check_exited(check_child(run_confined, &vault), 0));
+}
+
+TEST(without_prepare_the_same_filter_kills) {
+    if (CHECK_SANITIZED) SKIP("a sanitizer makes system calls of its own");
+    CHECK(check_killed(check_child(run_confined, NULL), SIGSYS));
+}
+
+/* Housekeeping by hand, so that no re-key takes place before the filter. */
+static int rekey_first_under_the_filter(void *prepares) {
+    memguard_options options = MEMGUARD_OPTIONS_INIT;
+    memguard_secret secret = {0};
+    options.flags = MEMGUARD_NO_THREAD;
+    options.rekey_ms = 10;
+    CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
+    CHECK_STATUS(memguard_secret_random(vault, SIZE, MEMGUARD_SEALED, &secret), MEMGUARD_OK);
+    if (prepares != NULL) CHECK_STATUS(memguard_vault_prepare(vault, 1, 1), MEMGUARD_OK);
+    confine();
+    for (const uint64_t end = now_ms() + 30; now_ms() < end;) CHECK_STATUS(memguard_vault_tick(vault, NULL), MEMGUARD_OK);
+    return 0;
+}
+
+TEST(the_first_rekey_after_prepare_maps_nothing) {
+    if (CHECK_SANITIZED) SKIP("a sanitizer makes system calls of its own");
+    CHECK(check_exited(check_child(rekey_first_under_the_filter, &vault), 0));
+    CHECK(check_killed(check_child(rekey_first_under_the_filter, NULL), SIGSYS));
+}
+
+static int unlock_under_the_filter(void *unused) {
+    memguard_options options = MEMGUARD_OPTIONS_INIT;
+    (void)unused;
+    options.flags = MEMGUARD_NO_THREAD;
+    options.rekey_ms = 10;
+    CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
+    CHECK_STATUS(memguard_secret_random(vault, SIZE, MEMGUARD_SEALED, &shared[0]), MEMGUARD_OK);
+    CHECK_STATUS(memguard_vault_lock(vault, right_kek), MEMGUARD_OK);
+    CHECK_STATUS(memguard_vault_prepare(vault, 1, 1), MEMGUARD_OK);
+    confine();
+    CHECK_STATUS(memguard_vault_unlock(vault, right_kek), MEMGUARD_OK);
+    for (const uint64_t end = now_ms() + 30; now_ms() < end;) CHECK_STATUS(memguard_vault_tick(vault, NULL), MEMGUARD_OK);
+    CHECK_STATUS(memguard_vault_lock(vault, right_kek), MEMGUARD_OK);
+    return 0;
+}
+TEST(a_vault_prepared_while_locked_is_unlocked_and_locked_without_other_calls) {
+    if (CHECK_SANITIZED) SKIP("a sanitizer makes system calls of its own");
+    CHECK(check_exited(check_child(unlock_under_the_filter, NULL), 0));
+}
+
+/* ---- the tour, for strace ---- */
+
+static void phase(const char *name) { (void)!syscall(SYS_write, -1, name, strlen(name)); }
+
+static void tour_making(uint32_t backend) {
+    memguard_options options = MEMGUARD_OPTIONS_INIT;
+    memguard_scope scope = {0};
+    options.backend = backend;
+    options.rekey_ms = 10;
+    options.flags = MEMGUARD_RAISE_LIMIT | MEMGUARD_STRICT_SIGNALS;
+    CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
+    CHECK_STATUS(memguard_scope_create(vault, &scope), MEMGUARD_OK);
+    for (uint32_t rest = 0; rest < RESTS; rest++) {
+        const size_t sizes[] = {1, 48, 5000, 300000};
+        for (int i = 0; i < 4; i++) {
+            memguard_secret secret = {0};
+            memguard_view view = {0};
+            const memguard_limits limits = {sizeof limits, 60000, 0, 100};
+            CHECK_STATUS(memguard_secret_random(vault, sizes[i], rest, &secret), MEMGUARD_OK);
+            CHECK_STATUS(memguard_secret_limit(secret, &limits), MEMGUARD_OK);
+            CHECK_STATUS(memguard_secret_acquire(secret, MEMGUARD_WRITE, &view), MEMGUARD_OK);
+            CHECK_STATUS(memguard_view_release(&view), MEMGUARD_OK);
+            CHECK_STATUS(memguard_secret_rest(secret, (rest + 1) % RESTS), MEMGUARD_OK);
+            CHECK_STATUS(memguard_secret_resize(secret, 2 * sizes[i]), MEMGUARD_OK);
+        }
+    }
+    CHECK_STATUS(memguard_scope_destroy(&scope), MEMGUARD_OK);
+    CHECK_STATUS(memguard_vault_lock(vault, right_kek), MEMGUARD_OK);
+    CHECK_STATUS(memguard_vault_unlock(vault, right_kek), MEMGUARD_OK);
+    usleep(50000);
+}
+
+static void tour_purging(void) {
+    memguard_secret secrets[RESTS];
+    memguard_view views[RESTS] = {{0}};
+    make_secrets(secrets);
+    for (uint32_t rest = 0; rest < RESTS; rest++)
+        CHECK_STATUS(memguard_secret_acquire(secrets[rest], MEMGUARD_READ, &views[rest]), MEMGUARD_OK);
+    memguard_secret again[RESTS];
+    for (uint32_t rest = 0; rest < RESTS; rest++) again[rest] = secrets[rest];
+    pthread_t purger;
+    /* Another thread's purge, so that the borrows of this one are taken away. */
+    CHECK(pthread_create(&purger, NULL, (void *(*)(void *))(void (*)(void))memguard_purge_all, NULL) == 0);
+    CHECK(pthread_join(purger, NULL) == 0);
+    for (uint32_t rest = 0; rest < RESTS; rest++) {
+        CHECK_STATUS(memguard_view_release(&views[rest]), MEMGUARD_ERR_REVOKED);
+        CHECK_STATUS(memguard_secret_freeze(again[rest]), MEMGUARD_ERR_STALE);
+    }
+}
+
+static int tour(void) {
+    phase("phase making");
+    tour_making(MEMGUARD_BACKEND_AUTO);
+    memguard_vault *first = vault;
+    tour_making(MEMGUARD_BACKEND_LOCKED);
+    phase("phase thread");
+    CHECK_STATUS(memguard_call_scrubbed(nothing, NULL, NULL), MEMGUARD_OK);
+    make_secrets(shared);
+    make_secrets(own[0]);
+    CHECK(borrow_each_way(shared[0], own[0][0]) == 0);
+    CHECK_STATUS(memguard_vault_prepare(vault, 8, 2), MEMGUARD_OK);
+    phase("phase prepared");
+    for (const uint64_t end = now_ms() + 50; now_ms() < end;)
+        for (int rest = 0; rest < RESTS; rest++) CHECK(borrow_each_way(shared[rest], own[0][rest]) == 0);
+    phase("phase ending");
+    tour_purging();
+    CHECK_STATUS(memguard_vault_destroy(&vault), MEMGUARD_OK);
+    CHECK_STATUS(memguard_vault_destroy(&first), MEMGUARD_OK);
+    phase("phase none");
+    return atomic_load(&check_bad) != 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "tour") == 0) return tour();
+    RUN(after_prepare_only_the_listed_calls_are_made);
+    RUN(without_prepare_the_same_filter_kills);
+    RUN(the_first_rekey_after_prepare_maps_nothing);
+    RUN(a_vault_prepared_while_locked_is_unlocked_and_locked_without_other_calls);
+    return check_end();
+}
