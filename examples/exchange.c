@@ -23,7 +23,7 @@ struct end {
     int socket;
     int is_server;
     memguard_secret private_key;
-    memguard_secret session; /* key to receive with, key to send with */
+    memguard_secret session;                                  /* key to receive with, key to send with */
     unsigned char public_key[KEY_BYTES], peer_key[KEY_BYTES]; /* these are public */
     unsigned char proof[PROOF_BYTES];
 };
