@@ -7,7 +7,9 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <memguard/io.h>
 #include <stddef.h>
+#include <sys/socket.h>
 
 /* ---- the filter ---- */
 
@@ -176,6 +178,7 @@ TEST(a_vault_prepared_while_locked_is_unlocked_and_locked_without_other_calls) {
 
 /* ---- the tour, for strace ---- */
 
+/* In the phase `host` this program makes calls of its own. */
 static void phase(const char *name) { (void)!syscall(SYS_write, -1, name, strlen(name)); }
 
 static void tour_making(uint32_t backend) {
@@ -183,7 +186,7 @@ static void tour_making(uint32_t backend) {
     memguard_scope scope = {0};
     options.backend = backend;
     options.rekey_ms = 10;
-    options.flags = MEMGUARD_RAISE_LIMIT | MEMGUARD_STRICT_SIGNALS;
+    options.flags = MEMGUARD_RAISE_LIMIT;
     CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
     CHECK_STATUS(memguard_scope_create(vault, &scope), MEMGUARD_OK);
     for (uint32_t rest = 0; rest < RESTS; rest++) {
@@ -206,6 +209,12 @@ static void tour_making(uint32_t backend) {
     usleep(50000);
 }
 
+static void *purge(void *unused) {
+    (void)unused;
+    CHECK_STATUS(memguard_purge_all(0), MEMGUARD_ERR_REVOKED);
+    return NULL;
+}
+
 static void tour_purging(void) {
     memguard_secret secrets[RESTS];
     memguard_view views[RESTS] = {{0}};
@@ -216,12 +225,37 @@ static void tour_purging(void) {
     for (uint32_t rest = 0; rest < RESTS; rest++) again[rest] = secrets[rest];
     pthread_t purger;
     /* Another thread's purge, so that the borrows of this one are taken away. */
-    CHECK(pthread_create(&purger, NULL, (void *(*)(void *))(void (*)(void))memguard_purge_all, NULL) == 0);
+    CHECK(pthread_create(&purger, NULL, purge, NULL) == 0);
     CHECK(pthread_join(purger, NULL) == 0);
     for (uint32_t rest = 0; rest < RESTS; rest++) {
         CHECK_STATUS(memguard_view_release(&views[rest]), MEMGUARD_ERR_REVOKED);
         CHECK_STATUS(memguard_secret_freeze(again[rest]), MEMGUARD_ERR_STALE);
     }
+}
+
+/* Both ways of output, a reader that is gone, input that comes late, a prompt without a terminal (or without an answer there). */
+static void tour_io(void) {
+    int pipe_ends[2], sockets[2];
+    memguard_secret secret = {0}, back = {0};
+    memguard_prompt_options options = MEMGUARD_PROMPT_OPTIONS_INIT;
+    phase("phase host");
+    CHECK(setsid() >= 0 || getsid(0) == getpid()); /* no terminal of ours: the last prompt reads standard input, which is empty */
+    CHECK(pipe(pipe_ends) == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sockets) == 0);
+    phase("phase io");
+    CHECK_STATUS(memguard_secret_random(vault, SIZE, MEMGUARD_SEALED, &secret), MEMGUARD_OK);
+    CHECK_STATUS(memguard_secret_write(secret, pipe_ends[1]), MEMGUARD_OK);
+    CHECK_STATUS(memguard_secret_read_exact(vault, pipe_ends[0], SIZE, MEMGUARD_SEALED, &back), MEMGUARD_OK);
+    CHECK_STATUS(memguard_secret_write(secret, sockets[1]), MEMGUARD_OK);
+    phase("phase host");
+    CHECK(shutdown(sockets[1], SHUT_WR) == 0 && close(pipe_ends[0]) == 0);
+    phase("phase io");
+    CHECK_STATUS(memguard_secret_read_all(vault, sockets[0], 300000, MEMGUARD_COMPACT, &back), MEMGUARD_OK);
+    CHECK_STATUS(memguard_secret_write(secret, pipe_ends[1]), MEMGUARD_ERR_IO);
+    options.flags = MEMGUARD_PROMPT_DESCRIPTORS;
+    options.input = sockets[0];
+    options.output = STDOUT_FILENO;
+    CHECK_STATUS(memguard_prompt(vault, &options, MEMGUARD_SEALED, &back), MEMGUARD_ERR_SHORT);
+    CHECK_STATUS(memguard_prompt(vault, NULL, MEMGUARD_SEALED, &back), MEMGUARD_ERR_SHORT);
 }
 
 static int tour(void) {
@@ -238,8 +272,10 @@ static int tour(void) {
     phase("phase prepared");
     for (const uint64_t end = now_ms() + 50; now_ms() < end;)
         for (int rest = 0; rest < RESTS; rest++) CHECK(borrow_each_way(shared[rest], own[0][rest]) == 0);
-    phase("phase ending");
+    tour_io();
+    phase("phase purging");
     tour_purging();
+    phase("phase ending");
     CHECK_STATUS(memguard_vault_destroy(&vault), MEMGUARD_OK);
     CHECK_STATUS(memguard_vault_destroy(&first), MEMGUARD_OK);
     phase("phase none");
