@@ -4,10 +4,9 @@
  *   ./sealed_server master.key 5           prints its port, answers 5 requests, ends
  *   echo "17 hello" | nc 127.0.0.1 PORT    HMAC-SHA256 of "hello" under the key of client 17, in hex
  *
- * The key of client i is derived from the master key straight into a secret. At rest all are sealed: they need no lockable
- * memory. memguard_vault_prepare makes what later calls would make; from then on a filter (seccomp(2)) kills the process at any
- * call that docs/SYSCALLS.md does not list and the server does not make itself. With a third argument the server makes one
- * more, a getppid(2), to show that. */
+ * The key of client i is derived from the master key straight into a secret; sealed, it needs no lockable memory.
+ * memguard_vault_prepare makes what later calls would make; from then on a filter (seccomp(2)) kills the process at any call that
+ * docs/SYSCALLS.md does not list and the server does not make itself. A third argument makes it call getppid(2), to show that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -16,7 +15,6 @@
 #include <memguard/io.h>
 #include <netinet/in.h>
 #include <sodium.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,10 +35,6 @@ _Noreturn static void fail(const char *what, const char *why) {
 static void check(memguard_status status, const char *what) {
     memguard_error error = MEMGUARD_ERROR_INIT;
     if (status != MEMGUARD_OK) fail(what, memguard_last_error(&error) == MEMGUARD_OK ? error.text : "");
-}
-static int check_call(int returned, const char *what) {
-    if (returned < 0) fail(what, strerror(errno));
-    return returned;
 }
 
 /* ---- what sees keys runs by memguard_call_scrubbed: what libsodium leaves on the stack and in registers is wiped ---- */
@@ -71,26 +65,20 @@ static int authenticate(const void *key, size_t size, void *arg) {
 }
 static int answer(void *arg) {
     struct request *request = arg;
-    int result = -1;
-    check(memguard_secret_use(keys[request->client], authenticate, request, &result), "answer");
-    return result;
+    check(memguard_secret_use(keys[request->client], authenticate, request, NULL), "answer");
+    return 0;
 }
-
-/* ---- the server ---- */
 
 static void serve(int client) {
     char line[LINE_BYTES + 1] = "", hex[2 * crypto_auth_hmacsha256_BYTES + 1], *end = line;
-    struct request request = {0};
     size_t bytes = 0;
-    int failed = -1;
     for (ssize_t got = 1; got > 0 && bytes < LINE_BYTES && memchr(line, '\n', bytes) == NULL; bytes += (size_t)got)
         if ((got = read(client, line + bytes, LINE_BYTES - bytes)) < 0) return; /* it is gone: the next one, please */
     line[strcspn(line, "\n")] = '\0';
-    request.client = strtoul(line, &end, 10);
+    struct request request = {.client = strtoul(line, &end, 10)};
     if (end == line || request.client >= CLIENTS || *end != ' ') return;
     request.text = end + 1;
-    check(memguard_call_scrubbed(answer, &request, &failed), "answer");
-    if (failed != 0) return;
+    check(memguard_call_scrubbed(answer, &request, NULL), "answer");
     sodium_bin2hex(hex, sizeof hex, request.mac, sizeof request.mac);
     hex[sizeof hex - 1] = '\n';
     (void)send(client, hex, sizeof hex, MSG_NOSIGNAL); /* a client that does not listen is no concern of ours */
@@ -99,10 +87,10 @@ static void serve(int client) {
 static int listen_on_loopback(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
-    const int listener = check_call(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
-    check_call(bind(listener, (struct sockaddr *)&address, bytes), "bind");
-    check_call(listen(listener, SOMAXCONN), "listen");
-    check_call(getsockname(listener, (struct sockaddr *)&address, &bytes), "port");
+    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, bytes) != 0 || listen(listener, SOMAXCONN) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &bytes) != 0)
+        fail("listen", strerror(errno));
     if (printf("%d\n", ntohs(address.sin_port)) < 0 || fflush(stdout) != 0) fail("standard output", strerror(errno));
     return listener;
 }
@@ -113,7 +101,7 @@ static int listen_on_loopback(void) {
 #define OUR_ARCH AUDIT_ARCH_AARCH64
 #endif
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, field))
-#define IF(test, value, yes, no) BPF_JUMP(BPF_JMP | BPF_##test | BPF_K, (unsigned)(value), yes, no)
+#define IF(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)(value), yes, no)
 #define RETURN(action) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_##action)
 
 /* docs/SYSCALLS.md: "After prepare", "Ending a vault"; then our own. */
@@ -124,24 +112,25 @@ static const int calls[] = {SYS_mprotect,    SYS_futex,           SYS_getrandom,
 enum { CALLS = sizeof calls / sizeof calls[0] };
 
 static void confine(void) {
-    struct sock_filter filter[4 + CALLS + 2] = {LOAD(arch), IF(JEQ, OUR_ARCH, 1, 0), RETURN(KILL_PROCESS), LOAD(nr)};
-    const struct sock_filter last[] = {RETURN(KILL_PROCESS), RETURN(ALLOW)};
+    struct sock_filter filter[4 + CALLS + 2] = {
+        LOAD(arch),   IF(OUR_ARCH, 1, 0), RETURN(KILL_PROCESS), LOAD(nr), [4 + CALLS] = RETURN(KILL_PROCESS),
+        RETURN(ALLOW)};
     const struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
     for (unsigned i = 0; i < CALLS; i++) /* if it is this one: to the last step, which allows it */
-        filter[4 + i] = (struct sock_filter)IF(JEQ, calls[i], (unsigned char)(CALLS - i), 0);
-    memcpy(filter + 4 + CALLS, last, sizeof last);
-    check_call(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges");
+        filter[4 + i] = (struct sock_filter)IF(calls[i], (unsigned char)(CALLS - i), 0);
     /* TSYNC: for the library's housekeeper, too. */
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
         fail("filter", strerror(errno));
 }
 
 int main(int argc, char **argv) {
     if (argc < 3 || sodium_init() < 0) fail("usage", "sealed_server KEYFILE REQUESTS [break]");
-    const int file = check_call(open(argv[1], O_RDONLY | O_CLOEXEC), argv[1]);
+    const int file = open(argv[1], O_RDONLY | O_CLOEXEC);
+    if (file < 0) fail(argv[1], strerror(errno));
     check(memguard_vault_create(NULL, &vault), "vault");
     check(memguard_secret_read_exact(vault, file, crypto_kdf_KEYBYTES, MEMGUARD_SEALED, &master), argv[1]);
-    check_call(close(file), argv[1]);
+    (void)close(file); /* only read from: nothing can be lost */
     /* The first scrubbed call of a thread looks up where its stack ends: it must come before the filter, too. */
     check(memguard_call_scrubbed(derive_keys, NULL, NULL), "client keys");
     check(memguard_secret_destroy(&master), "master key");
@@ -149,11 +138,12 @@ int main(int argc, char **argv) {
     const int listener = listen_on_loopback();
     confine();
     for (unsigned long left = strtoul(argv[2], NULL, 10); left > 0; left--) {
-        const int client = check_call(accept(listener, NULL, NULL), "accept");
+        const int client = accept(listener, NULL, NULL);
+        if (client < 0) fail("accept", strerror(errno));
         serve(client);
-        check_call(close(client), "close");
+        (void)close(client);
     }
-    if (argc > 3) check_call((int)syscall(SYS_getppid), "getppid"); /* not allowed: the kernel kills us here */
+    if (argc > 3) (void)syscall(SYS_getppid); /* not allowed: the kernel kills us here */
     check(memguard_vault_destroy(&vault), "the end");
     return EXIT_SUCCESS;
 }

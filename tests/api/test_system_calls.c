@@ -80,14 +80,17 @@ static void *work(void *arg) {
     atomic_fetch_or(&bad, borrow_each_way(shared[0], mine[0]));
     atomic_fetch_or(&bad, memguard_call_scrubbed(nothing, NULL, NULL) != MEMGUARD_OK);
     atomic_fetch_add(&ready, 1);
-    while (atomic_load(&go) == 0) sched_yield();
+    while (atomic_load(&go) == 0)
+        sched_yield();
     for (const uint64_t end = now_ms() + PERIODS_MS; now_ms() < end;) {
-        for (int rest = 0; rest < RESTS; rest++) atomic_fetch_or(&bad, borrow_each_way(shared[rest], mine[rest]));
+        for (int rest = 0; rest < RESTS; rest++)
+            atomic_fetch_or(&bad, borrow_each_way(shared[rest], mine[rest]));
         atomic_fetch_or(&bad, memguard_call_scrubbed(nothing, NULL, NULL) != MEMGUARD_OK);
     }
     atomic_fetch_add(&ready, 1);
     /* A thread's end is the C library's business and makes calls of its own: the process ends first. */
-    for (;;) sched_yield();
+    for (;;)
+        sched_yield();
     return NULL;
 }
 
@@ -114,14 +117,18 @@ static int run_confined(void *prepares) {
     options.rekey_ms = REKEY_MS;
     CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
     make_secrets(shared);
-    for (int i = 0; i < WORKERS; i++) make_secrets(own[i]);
-    for (int i = 0; i < WORKERS; i++) CHECK(pthread_create(&threads[i], NULL, work, own[i]) == 0);
-    while (atomic_load(&ready) < WORKERS) sched_yield();
+    for (int i = 0; i < WORKERS; i++)
+        make_secrets(own[i]);
+    for (int i = 0; i < WORKERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, work, own[i]) == 0);
+    while (atomic_load(&ready) < WORKERS)
+        sched_yield();
     if (prepares != NULL) CHECK_STATUS(memguard_vault_prepare(vault, 4 * WORKERS, 1 + WORKERS), MEMGUARD_OK);
     confine();
     if (atomic_load(&check_bad) != 0) return 1;
     atomic_store(&go, 1);
-    while (atomic_load(&ready) < 2 * WORKERS) sched_yield();
+    while (atomic_load(&ready) < 2 * WORKERS)
+        sched_yield();
     if (prepares == NULL) open_many();
     return atomic_load(&bad) != 0;
 }
@@ -146,7 +153,8 @@ static int rekey_first_under_the_filter(void *prepares) {
     CHECK_STATUS(memguard_secret_random(vault, SIZE, MEMGUARD_SEALED, &secret), MEMGUARD_OK);
     if (prepares != NULL) CHECK_STATUS(memguard_vault_prepare(vault, 1, 1), MEMGUARD_OK);
     confine();
-    for (const uint64_t end = now_ms() + 30; now_ms() < end;) CHECK_STATUS(memguard_vault_tick(vault, NULL), MEMGUARD_OK);
+    for (const uint64_t end = now_ms() + 30; now_ms() < end;)
+        CHECK_STATUS(memguard_vault_tick(vault, NULL), MEMGUARD_OK);
     return 0;
 }
 
@@ -167,7 +175,8 @@ static int unlock_under_the_filter(void *unused) {
     CHECK_STATUS(memguard_vault_prepare(vault, 1, 1), MEMGUARD_OK);
     confine();
     CHECK_STATUS(memguard_vault_unlock(vault, right_kek), MEMGUARD_OK);
-    for (const uint64_t end = now_ms() + 30; now_ms() < end;) CHECK_STATUS(memguard_vault_tick(vault, NULL), MEMGUARD_OK);
+    for (const uint64_t end = now_ms() + 30; now_ms() < end;)
+        CHECK_STATUS(memguard_vault_tick(vault, NULL), MEMGUARD_OK);
     CHECK_STATUS(memguard_vault_lock(vault, right_kek), MEMGUARD_OK);
     return 0;
 }
@@ -222,7 +231,8 @@ static void tour_purging(void) {
     for (uint32_t rest = 0; rest < RESTS; rest++)
         CHECK_STATUS(memguard_secret_acquire(secrets[rest], MEMGUARD_READ, &views[rest]), MEMGUARD_OK);
     memguard_secret again[RESTS];
-    for (uint32_t rest = 0; rest < RESTS; rest++) again[rest] = secrets[rest];
+    for (uint32_t rest = 0; rest < RESTS; rest++)
+        again[rest] = secrets[rest];
     pthread_t purger;
     /* Another thread's purge, so that the borrows of this one are taken away. */
     CHECK(pthread_create(&purger, NULL, purge, NULL) == 0);
@@ -239,7 +249,8 @@ static void tour_io(void) {
     memguard_secret secret = {0}, back = {0};
     memguard_prompt_options options = MEMGUARD_PROMPT_OPTIONS_INIT;
     phase("phase host");
-    CHECK(setsid() >= 0 || getsid(0) == getpid()); /* no terminal of ours: the last prompt reads standard input, which is empty */
+    CHECK(setsid() >= 0 ||
+          getsid(0) == getpid()); /* no terminal of ours: the last prompt reads standard input, which is empty */
     CHECK(pipe(pipe_ends) == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sockets) == 0);
     phase("phase io");
     CHECK_STATUS(memguard_secret_random(vault, SIZE, MEMGUARD_SEALED, &secret), MEMGUARD_OK);
@@ -271,7 +282,8 @@ static int tour(void) {
     CHECK_STATUS(memguard_vault_prepare(vault, 8, 2), MEMGUARD_OK);
     phase("phase prepared");
     for (const uint64_t end = now_ms() + 50; now_ms() < end;)
-        for (int rest = 0; rest < RESTS; rest++) CHECK(borrow_each_way(shared[rest], own[0][rest]) == 0);
+        for (int rest = 0; rest < RESTS; rest++)
+            CHECK(borrow_each_way(shared[rest], own[0][rest]) == 0);
     tour_io();
     phase("phase purging");
     tour_purging();
