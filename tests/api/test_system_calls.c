@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <memguard/io.h>
+#include <memguard/stream.h>
 #include <stddef.h>
 #include <sys/socket.h>
 
@@ -243,6 +244,24 @@ static void tour_purging(void) {
     }
 }
 
+static void tour_streams(int socket) {
+    static unsigned char bytes[100000];
+    memguard_stream stream = {0};
+    memguard_large large = {0};
+    uint64_t moved = 0;
+    size_t got = 0;
+    CHECK_STATUS(memguard_stream_create(vault, NULL, &stream), MEMGUARD_OK);
+    CHECK_STATUS(memguard_stream_write(stream, bytes, sizeof bytes), MEMGUARD_OK);
+    CHECK_STATUS(memguard_stream_read(stream, bytes, 100, &got), MEMGUARD_OK);
+    CHECK_STATUS(memguard_stream_fill(stream, socket, UINT64_MAX, &moved), MEMGUARD_OK);
+    CHECK_STATUS(memguard_stream_drain(stream, socket, 1000, &moved), MEMGUARD_OK);
+    CHECK_STATUS(memguard_stream_destroy(&stream), MEMGUARD_OK);
+    CHECK_STATUS(memguard_large_create(vault, 10 * sizeof bytes, NULL, &large), MEMGUARD_OK);
+    CHECK_STATUS(memguard_large_write_at(large, 12345, bytes, sizeof bytes), MEMGUARD_OK);
+    CHECK_STATUS(memguard_large_to_fd(large, 12345, 1000, socket), MEMGUARD_OK);
+    CHECK_STATUS(memguard_large_destroy(&large), MEMGUARD_OK);
+}
+
 /* Both ways of output, a reader that is gone, input that comes late, a prompt without a terminal (or without an answer there). */
 static void tour_io(void) {
     int pipe_ends[2], sockets[2];
@@ -262,6 +281,7 @@ static void tour_io(void) {
     phase("phase io");
     CHECK_STATUS(memguard_secret_read_all(vault, sockets[0], 300000, MEMGUARD_COMPACT, &back), MEMGUARD_OK);
     CHECK_STATUS(memguard_secret_write(secret, pipe_ends[1]), MEMGUARD_ERR_IO);
+    tour_streams(sockets[0]);
     options.flags = MEMGUARD_PROMPT_DESCRIPTORS;
     options.input = sockets[0];
     options.output = STDOUT_FILENO;
