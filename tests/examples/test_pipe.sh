@@ -48,7 +48,9 @@ look() { # what, how often, command...: with the marker on its input, and nobody
     fi
     rm -f "$work/core.$pid"
 }
-if command -v gcore >/dev/null 2>&1; then
+if is_sanitized; then
+    skip "a sanitizer's shadow memory is too large for a core file"
+elif command -v gcore >/dev/null 2>&1; then
     marker=$(head -c 24 /dev/urandom | hex)
     look "held sealed" gone "$program"
     look "control: held by sort" there sort

@@ -33,7 +33,10 @@ start() { # requests [more]
     wait_for_line "$work/port" && read -r port <"$work/port"
 }
 
-needs_no_sanitizer
+if is_sanitized; then
+    skip "a sanitizer makes system calls of its own, which the filter kills"
+    finish
+fi
 head -c 32 /dev/urandom >"$work/key"
 
 start $((2 * requests))
