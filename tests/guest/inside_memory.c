@@ -1,49 +1,16 @@
 /* inside_memory: holds secrets in all rests in the guest, and ends them in one of the ways there are; at each point of interest the
  * host looks at all memory, or at the drive with the swap. Usage: memory BACKEND END SEED
- * BACKEND: auto secretmem locked plain   END: see `endings`
- * It sees internals, to tell the host the shares of the key (masked), from which the host computes all keys itself. */
+ * BACKEND: auto secretmem locked plain   END: see `endings` */
 #include "guest/inside.h"
 
 #include <pthread.h>
 
-#include "core/vault.h"
+#include "guest/inside_vault.h"
 
 enum { SHOWN = 4, SECRETS = SHOWN + 1 }; /* one in each rest, lent as a view; and one that `use` shows */
-static uint64_t seed;
-static memguard_vault *vault;
 static memguard_secret secrets[SECRETS];
 static memguard_view views[SHOWN];
 static unsigned char *ordinary;
-
-static void ok(memguard_status status, const char *what) {
-    if (status != MEMGUARD_OK) printf("%s: %s\n", what, memguard_status_name(status));
-    must(status == MEMGUARD_OK, what);
-}
-
-/* ---- making ---- */
-
-static void make_vault(const char *backend) {
-    static const char *const names[] = {"auto", "secretmem", "locked", "plain"};
-    memguard_options options = MEMGUARD_OPTIONS_INIT;
-    memguard_report report = {.size = sizeof report};
-    while (options.backend < 4 && strcmp(backend, names[options.backend]) != 0)
-        options.backend++;
-    options.prekey_bytes = 4096;
-    options.rekey_ms = 3600000; /* when we want it */
-    ok(memguard_vault_create(&options, &vault), "vault_create");
-    ok(memguard_vault_report(vault, &report), "vault_report");
-    printf("@ backend %s\n", names[report.backend]);
-    fflush(stdout);
-}
-
-static void make_secret(unsigned number) {
-    memguard_view view = {0};
-    const uint32_t rest = number < SHOWN ? number : MEMGUARD_SEALED;
-    ok(memguard_secret_create(vault, MARKER_BYTES, rest, &secrets[number]), "secret_create");
-    ok(memguard_secret_acquire(secrets[number], MEMGUARD_WRITE, &view), "acquire WRITE");
-    marker_write(view.data, MARKER_BYTES, seed, number);
-    ok(memguard_view_release(&view), "view_release");
-}
 
 static void open_views(void) {
     for (int i = 0; i < SHOWN; i++)
@@ -52,27 +19,6 @@ static void open_views(void) {
 static void release_views(void) {
     for (int i = 0; i < SHOWN; i++)
         ok(memguard_view_release(&views[i]), "view_release");
-}
-
-/* ---- telling ---- */
-
-/* The shares, and a sealed record: with its nonce it proves to the host that the keys that it computes are the right ones. */
-static void tell_keys(void) {
-    const struct mg__coffer *coffer = &mg__vault_find(vault)->coffer;
-    const struct mg__entry *entry = mg__entry_at(secrets[MARKER_SEALED].id);
-    const uint32_t epoch = atomic_load(&coffer->current), version = entry->version;
-    const uint32_t index = mg__entry_index(entry);
-    const size_t bytes = coffer->policy.prekey_bytes;
-    unsigned char nonce[24];
-    mg__prefix_bytes(entry->prefix, nonce);
-    for (unsigned i = 0; i < 4; i++) {
-        nonce[16 + i] = (unsigned char)(index >> (8 * i));
-        nonce[20 + i] = (unsigned char)(version >> (8 * i));
-    }
-    tell_masked("x", mg__region_data(coffer->prekeys[epoch], bytes), bytes, seed);
-    tell_masked("y", (const unsigned char *)coffer->page + epoch * (size_t)MG_KEY_BYTES, MG_KEY_BYTES, seed);
-    tell_masked("nonce", nonce, sizeof nonce, seed);
-    tell_masked("sealed", entry->body.sealed, MG_TAG_BYTES + MARKER_BYTES, seed);
 }
 
 static int in_use(const void *bytes, size_t size, void *arg) {
@@ -202,8 +148,8 @@ int main(int count, char **words) {
     ordinary = ordinary_pages(seed);
     make_vault(words[1]);
     for (unsigned i = 0; i < SECRETS; i++)
-        make_secret(i);
-    tell_keys();
+        secrets[i] = make_secret(i, i < SHOWN ? i : MEMGUARD_SEALED);
+    tell_keys(secrets[MARKER_SEALED]);
     open_views();
     ok(memguard_secret_use(secrets[MARKER_USE], in_use, NULL, NULL), "secret_use");
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++)
