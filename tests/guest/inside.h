@@ -57,8 +57,7 @@ static inline int write_text(const char *path, const char *text) {
 /* Ordinary pages full of the control marker. Nobody wipes them. */
 static inline unsigned char *ordinary_pages(uint64_t seed) {
     enum { PAGES = 64, PAGE = 4096 };
-    unsigned char *pages =
-        mmap(NULL, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *pages = mmap(NULL, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(pages != MAP_FAILED, "mmap");
     for (size_t i = 0; i < PAGES; i++)
         marker_write(pages + i * PAGE, MARKER_BYTES, seed, MARKER_CONTROL);

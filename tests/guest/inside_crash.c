@@ -14,7 +14,7 @@
 
 enum { FIRST = MARKER_CLOSED, LAST = MARKER_BENCH, THREADS = LAST - FIRST + 1 };
 static memguard_secret secrets[MARKERS];
-static int who; /* crashes */
+static int who;    /* crashes */
 static int loaded; /* threads that have their registers full */
 
 /* Fills registers with the marker's 64 bytes: two general ones, a vector and, where there are such, a wide vector. Then waits for ever,

@@ -129,8 +129,8 @@ static void end_hibernate(void) {
 static const struct {
     const char *name;
     void (*end)(void);
-} endings[] = {{"destroy", end_destroy}, {"purge", end_purge}, {"lock", end_lock}, {"wipe", end_wipe},
-               {"fork", end_fork},       {"rekey", end_rekey}, {"exit", end_exit}, {"kill", end_kill},
+} endings[] = {{"destroy", end_destroy}, {"purge", end_purge},        {"lock", end_lock}, {"wipe", end_wipe},
+               {"fork", end_fork},       {"rekey", end_rekey},        {"exit", end_exit}, {"kill", end_kill},
                {"swap", end_swap},       {"hibernate", end_hibernate}};
 
 /* Before memory is taken: it is charged to the group in which it is. */

@@ -15,8 +15,9 @@
 
 #include "check.h"
 
-enum { MACHINE_RAM = 192 << 20, MACHINE_DRIVES = 2, MACHINE_DRIVE = 256 << 20, MACHINE_LOG = 1 << 16 };
-enum { MACHINE_ANSWER_MS = 30000 }; /* longer than anything takes here */
+enum { MACHINE_SMALL = 192, MACHINE_LARGE = 512 /* MiB */ };
+enum { MACHINE_DRIVES = 2, MACHINE_DRIVE = 256 << 20, MACHINE_LOG = 1 << 16 };
+enum { MACHINE_ANSWER_MS = 40000 }; /* longer than anything takes here */
 
 struct machine_memory {
     int fd;
@@ -28,7 +29,7 @@ struct machine {
     int to, from; /* the console */
     int lost;     /* 1: it did not say what was expected, nobody knows what it is at */
     struct machine_memory ram, drives[MACHINE_DRIVES];
-    char line[65536]; /* the last one that began with "@ ", without that */
+    char line[65536];      /* the last one that began with "@ ", without that */
     char log[MACHINE_LOG]; /* all that was on the console since machine_clear_log */
     size_t log_size, waiting_size;
     char waiting[4096];
@@ -55,11 +56,12 @@ static inline void machine_memory_end(struct machine_memory *memory) {
 static inline void machine_become(const char *folder, const char *options, int console_in, int console_out) {
     char append[512], ram[256], drive[MACHINE_DRIVES][128];
     snprintf(append, sizeof append, "console=ttyS0 quiet panic=1 %s", options);
-    snprintf(ram, sizeof ram, "memory-backend-file,id=ram,size=%d,mem-path=/proc/self/fd/%d,share=on", MACHINE_RAM,
-             machine.ram.fd);
+    snprintf(ram, sizeof ram, "memory-backend-file,id=ram,size=%zu,mem-path=/proc/self/fd/%d,share=on",
+             machine.ram.size, machine.ram.fd);
     for (int i = 0; i < MACHINE_DRIVES; i++)
-        snprintf(drive[i], sizeof drive[i], "file=/proc/self/fd/%d,format=raw,if=none,id=d%d,cache=unsafe,file.locking=off",
-                 machine.drives[i].fd, i);
+        snprintf(drive[i], sizeof drive[i],
+                 "file=/proc/self/fd/%d,format=raw,if=none,id=d%d,cache=unsafe,file.locking=off", machine.drives[i].fd,
+                 i);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (chdir(folder) != 0) _exit(127);
     dup2(console_in, STDIN_FILENO);
@@ -85,7 +87,8 @@ static inline void machine_make_swap(struct machine_memory *drive) {
 
 static inline void machine_clear_log(void) { machine.log_size = 0; }
 static inline void machine_print_log(void) {
-    printf("---- console of the guest ----\n%.*s\n------------------------------\n", (int)machine.log_size, machine.log);
+    printf("---- console of the guest ----\n%.*s\n------------------------------\n", (int)machine.log_size,
+           machine.log);
 }
 
 static inline void machine_note(const char *line, size_t size) {
@@ -184,10 +187,10 @@ static inline void machine_end(void) {
     memset(&machine, 0, sizeof machine);
 }
 
-static inline int machine_start_now(const char *folder, const char *options) {
+static inline int machine_start_now(const char *folder, const char *options, size_t ram_mib) {
     int in[2], out[2];
     memset(&machine, 0, sizeof machine);
-    if (!CHECK(machine_memory_make(&machine.ram, "guest-ram", MACHINE_RAM))) return 0;
+    if (!CHECK(machine_memory_make(&machine.ram, "guest-ram", ram_mib << 20))) return 0;
     for (int i = 0; i < MACHINE_DRIVES; i++)
         if (!CHECK(machine_memory_make(&machine.drives[i], "guest-drive", MACHINE_DRIVE))) return 0;
     if (!CHECK(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0)) return 0;
@@ -201,10 +204,27 @@ static inline int machine_start_now(const char *folder, const char *options) {
     return CHECK(machine.emulator > 0) && machine_expect("ready");
 }
 
-static inline int machine_start(const char *folder, const char *options) {
-    if (machine_start_now(folder, options)) return 1;
+static struct {
+    const char *folder, *options;
+    size_t ram_mib;
+} machine_wish; /* what was started last */
+
+static inline int machine_start_again(void) {
+    machine_end();
+    if (machine_start_now(machine_wish.folder, machine_wish.options, machine_wish.ram_mib)) return 1;
     machine_end();
     return 0;
+}
+
+/* options: for the kernel's command line. Both are kept. */
+static inline int machine_start(const char *folder, const char *options, size_t ram_mib) {
+    machine_wish.folder = folder, machine_wish.options = options, machine_wish.ram_mib = ram_mib;
+    return machine_start_again();
+}
+
+/* After a failure nobody knows what the machine is at: a new one. */
+static inline int machine_recover(void) {
+    return CHECK(machine.emulator != 0) && (!machine.lost || machine_start_again());
 }
 
 /* Stops the guest's time, so that what is searched is one moment. */

@@ -60,7 +60,8 @@ static inline void search_end(struct search *search) {
 }
 
 /* Takes over `bytes`. */
-static inline void search_add_string(struct search *search, int needle, unsigned char *bytes, size_t size, size_t least) {
+static inline void search_add_string(struct search *search, int needle, unsigned char *bytes, size_t size,
+                                     size_t least) {
     const uint32_t number = search->string_count++;
     search->strings[number] = (struct search_string){bytes, size, least, needle};
     for (size_t at = 0; at + SEARCH_WINDOW <= size; at++) {

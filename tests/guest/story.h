@@ -80,11 +80,12 @@ static inline int story_reseed(void) {
 /* Starts `PROGRAM BACKEND ENDING`, up to where its keys are known. */
 static inline int story_begin(const char *program, const char *backend, const char *ending) {
     char command[128];
-    if (!story_reseed()) return 0;
+    if (!machine_recover() || !story_reseed()) return 0;
     snprintf(command, sizeof command, "run /%s %s %s %llx", program, backend, ending, (unsigned long long)story_seed);
     machine_clear_log();
     if (!CHECK(machine_say(command)) || !CHECK(machine_hear())) return 0;
     if (!CHECK(sscanf(machine.line, "backend %15s", story_backend) == 1)) {
+        machine.lost = 1;
         machine_print_log();
         return 0;
     }
@@ -113,9 +114,7 @@ static inline unsigned story_sum(int from, int to) {
 static inline unsigned story_plain_runs(void) { return story_sum(MARKER_SEALED, MARKER_BENCH); }
 /* What must not be whole anywhere at any of our points. */
 static inline unsigned story_keys_runs(void) { return story_sum(STORY_HX, STORY_S); }
-static inline unsigned story_secret_runs(void) {
-    return story_plain_runs() + story_sum(STORY_X, STORY_S);
-}
+static inline unsigned story_secret_runs(void) { return story_plain_runs() + story_sum(STORY_X, STORY_S); }
 
 /* ---- the machine ---- */
 

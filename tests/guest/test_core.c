@@ -61,7 +61,7 @@ TEST(no_handler_after_setuid_with_suid_dumpable_2_a_pipe_has_registers) {
 TEST(the_machine_starts) {
     if (no_machine != NULL && !story_is_required()) SKIP(no_machine);
     if (!CHECK(no_machine == NULL)) printf("no guest: %s\n", no_machine);
-    if (no_machine != NULL || !CHECK(machine_start(story_folder, "secretmem.enable=1"))) return;
+    if (no_machine != NULL || !CHECK(machine_start(story_folder, "secretmem.enable=1", MACHINE_SMALL))) return;
     /* The dump is over when the process that it is piped to has ended. */
     machine_do("write /proc/sys/kernel/core_pipe_limit 1", "errno 0");
 }

@@ -171,7 +171,8 @@ TEST(hibernation_takes_locked_pages_to_the_drive_and_not_sealed_ones) {
 TEST(the_machine_starts) {
     if (no_machine != NULL && !story_is_required()) SKIP(no_machine);
     if (!CHECK(no_machine == NULL)) printf("no guest: %s\n", no_machine);
-    if (no_machine == NULL) CHECK(machine_start(story_folder, "secretmem.enable=1 hibernate=nocompress"));
+    if (no_machine == NULL)
+        CHECK(machine_start(story_folder, "secretmem.enable=1 hibernate=nocompress", MACHINE_SMALL));
 }
 
 static void memory_tests(void) {
