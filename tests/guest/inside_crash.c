@@ -1,7 +1,7 @@
 /* inside_crash: five threads hold a secret each, in a view, in `use` and on a bench, and in their registers; then one of them touches
  * address 0. What the core file holds is the host's to see. Usage: crash BACKEND HANDLER LIMIT USER WHO SEED
- * HANDLER: none   LIMIT: RLIMIT_CORE, or -1   USER: who to become first; 0: stay root   WHO: the number of the marker of the thread that crashes
- */
+ * HANDLER: none, wipe (memguard_catch_crash), core (the same with CRASH_CORE)   LIMIT: RLIMIT_CORE, or -1
+ * USER: who to become first; 0: stay root   WHO: the number of the marker of the thread that crashes */
 #include "guest/inside.h"
 
 #include <pthread.h>
@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include "guest/inside_vault.h"
+#include "memguard/process.h"
 
 enum { FIRST = MARKER_CLOSED, LAST = MARKER_BENCH, THREADS = LAST - FIRST + 1 };
 static memguard_secret secrets[MARKERS];
@@ -57,6 +58,7 @@ static void hold_view(int number) {
 
 static void *work(void *arg) {
     const int number = (int)(intptr_t)arg;
+    if (number % 2 == 0) ok(memguard_crash_stack(), "crash_stack"); /* some have one, some do not */
     if (number == MARKER_USE)
         ok(memguard_secret_use(secrets[number], hold_in_use, NULL, NULL), "secret_use");
     else if (number == MARKER_BENCH)
@@ -74,6 +76,11 @@ static void become(long limit, unsigned user) {
     fflush(stdout);
 }
 
+static void handle(const char *handler) {
+    if (strcmp(handler, "wipe") == 0) ok(memguard_catch_crash(0), "catch_crash");
+    if (strcmp(handler, "core") == 0) ok(memguard_catch_crash(MEMGUARD_CRASH_CORE), "catch_crash");
+}
+
 int main(int count, char **words) {
     must(count == 7, "usage");
     seed = strtoull(words[6], NULL, 16);
@@ -83,6 +90,7 @@ int main(int count, char **words) {
     for (unsigned i = 0; i <= MARKER_USE; i++)
         secrets[i] = make_secret(i, i <= MARKER_COMPACT ? i : MEMGUARD_SEALED);
     tell_keys(secrets[MARKER_SEALED]);
+    handle(words[2]);
     become(atol(words[3]), (unsigned)atoi(words[4]));
     for (intptr_t i = FIRST; i < LAST; i++) {
         pthread_t thread;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "guest/inside_vault.h"
+#include "memguard/process.h"
 
 enum { SHOWN = 4, SECRETS = SHOWN + 1 }; /* one in each rest, lent as a view; and one that `use` shows */
 static memguard_secret secrets[SECRETS];
@@ -87,6 +88,7 @@ static void end_rekey(void) {
 }
 
 static void end_exit(void) { exit(0); }
+static void end_safe_exit(void) { memguard_safe_exit(7); }
 static void end_kill(void) { raise(SIGKILL); }
 
 /* ---- swap ---- */
@@ -129,8 +131,9 @@ static void end_hibernate(void) {
 static const struct {
     const char *name;
     void (*end)(void);
-} endings[] = {{"destroy", end_destroy}, {"purge", end_purge},        {"lock", end_lock}, {"wipe", end_wipe},
-               {"fork", end_fork},       {"rekey", end_rekey},        {"exit", end_exit}, {"kill", end_kill},
+} endings[] = {{"destroy", end_destroy}, {"purge", end_purge},         {"lock", end_lock},
+               {"wipe", end_wipe},       {"fork", end_fork},           {"rekey", end_rekey},
+               {"exit", end_exit},       {"safe_exit", end_safe_exit}, {"kill", end_kill},
                {"swap", end_swap},       {"hibernate", end_hibernate}};
 
 /* Before memory is taken: it is charged to the group in which it is. */

@@ -15,7 +15,7 @@
 
 #include "check.h"
 
-enum { MACHINE_SMALL = 192, MACHINE_LARGE = 512 /* MiB */ };
+enum { MACHINE_SMALL = 192, MACHINE_LARGE = 384 /* MiB */ };
 enum { MACHINE_DRIVES = 2, MACHINE_DRIVE = 256 << 20, MACHINE_LOG = 1 << 16 };
 enum { MACHINE_ANSWER_MS = 40000 }; /* longer than anything takes here */
 
@@ -25,7 +25,7 @@ struct machine_memory {
     size_t size;
 };
 struct machine {
-    pid_t emulator;
+    pid_t emulator, owner;
     int to, from; /* the console */
     int lost;     /* 1: it did not say what was expected, nobody knows what it is at */
     struct machine_memory ram, drives[MACHINE_DRIVES];
@@ -62,8 +62,7 @@ static inline void machine_become(const char *folder, const char *options, int c
         snprintf(drive[i], sizeof drive[i],
                  "file=/proc/self/fd/%d,format=raw,if=none,id=d%d,cache=unsafe,file.locking=off", machine.drives[i].fd,
                  i);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (chdir(folder) != 0) _exit(127);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != machine.owner || chdir(folder) != 0) _exit(127);
     dup2(console_in, STDIN_FILENO);
     dup2(console_out, STDOUT_FILENO);
     dup2(console_out, STDERR_FILENO);
@@ -195,6 +194,7 @@ static inline int machine_start_now(const char *folder, const char *options, siz
         if (!CHECK(machine_memory_make(&machine.drives[i], "guest-drive", MACHINE_DRIVE))) return 0;
     if (!CHECK(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0)) return 0;
     fflush(stdout);
+    machine.owner = getpid();
     machine.emulator = fork();
     if (machine.emulator == 0) machine_become(folder, options, in[0], out[1]);
     close(in[0]);

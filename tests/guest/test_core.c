@@ -58,6 +58,40 @@ TEST(no_handler_after_setuid_with_suid_dumpable_2_a_pipe_has_registers) {
     machine_do("write /proc/sys/fs/suid_dumpable 0", "errno 0");
 }
 
+/* memguard_catch_crash: no core at all. */
+TEST(catch_crash_there_is_no_file) { no_core("wipe -1 0 5", BY_FILE); }
+TEST(catch_crash_there_is_nothing_in_a_pipe) { no_core("wipe 0 0 2", BY_PIPE); }
+TEST(catch_crash_after_setuid_with_suid_dumpable_2_there_is_none) {
+    if (!machine_do("write /proc/sys/fs/suid_dumpable 2", "errno 0")) return;
+    no_core("wipe -1 1000 4", BY_PIPE);
+    machine_do("write /proc/sys/fs/suid_dumpable 0", "errno 0");
+}
+
+/* With MEMGUARD_CRASH_CORE there is one, and in none of its bytes anything of ours; the ordinary pages are in it. */
+static void clean_core(const char *backend, const char *what, enum pattern pattern) {
+    if (!crashes(backend, what, pattern) || !CHECK(core_bytes > 0)) return;
+    look_at_core(PT_LOAD, "memory");
+    CHECK(story_runs(MARKER_CONTROL) >= 1);
+    search_image(&story, machine.drives[0].bytes, (size_t)core_bytes);
+    search_print(&story, "all of it");
+    CHECK(story_secret_runs() == 0);
+}
+TEST(crash_core_clean_when_a_bench_crashes) { clean_core("locked", "core -1 0 5", BY_FILE); }
+TEST(crash_core_clean_when_a_view_is_open) { clean_core("locked", "core -1 0 2", BY_PIPE); }
+TEST(crash_core_clean_when_use_crashes) { clean_core("locked", "core 0 0 4", BY_PIPE); }
+TEST(crash_core_clean_without_an_alternate_stack) { clean_core("locked", "core -1 0 3", BY_FILE); }
+TEST(crash_core_clean_with_secretmem) { clean_core("secretmem", "core -1 0 5", BY_FILE); }
+TEST(crash_core_limit_1_stops_a_pipe) { no_core("core 1 0 5", BY_PIPE); }
+TEST(crash_core_after_setuid_with_suid_dumpable_2_holds_nothing) {
+    if (!machine_do("write /proc/sys/fs/suid_dumpable 2", "errno 0")) return;
+    if (crashes("locked", "core -1 1000 5", BY_PIPE)) {
+        printf("  core: %lld bytes\n", core_bytes);
+        search_image(&story, machine.drives[0].bytes, (size_t)core_bytes);
+        CHECK(story_secret_runs() == 0);
+    }
+    machine_do("write /proc/sys/fs/suid_dumpable 0", "errno 0");
+}
+
 TEST(the_machine_starts) {
     if (no_machine != NULL && !story_is_required()) SKIP(no_machine);
     if (!CHECK(no_machine == NULL)) printf("no guest: %s\n", no_machine);
@@ -79,6 +113,16 @@ int main(int count, char **words) {
     RUN(no_handler_limit_1_stops_a_pipe);
     RUN(no_handler_after_setuid_there_is_none);
     RUN(no_handler_after_setuid_with_suid_dumpable_2_a_pipe_has_registers);
+    RUN(catch_crash_there_is_no_file);
+    RUN(catch_crash_there_is_nothing_in_a_pipe);
+    RUN(catch_crash_after_setuid_with_suid_dumpable_2_there_is_none);
+    RUN(crash_core_clean_when_a_bench_crashes);
+    RUN(crash_core_clean_when_a_view_is_open);
+    RUN(crash_core_clean_when_use_crashes);
+    RUN(crash_core_clean_without_an_alternate_stack);
+    RUN(crash_core_clean_with_secretmem);
+    RUN(crash_core_limit_1_stops_a_pipe);
+    RUN(crash_core_after_setuid_with_suid_dumpable_2_holds_nothing);
     machine_end();
     return check_end();
 }

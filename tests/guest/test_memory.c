@@ -82,6 +82,7 @@ static void killed(const char *backend, const char *ending, const char *answer, 
 }
 TEST(secretmem_nothing_left_after_sigkill_with_open_views) { killed("secretmem", "kill", "signal 9", 1); }
 TEST(secretmem_nothing_left_after_exit_with_open_views) { killed("secretmem", "exit", "exit 0", 1); }
+TEST(locked_nothing_left_after_safe_exit_with_open_views) { killed("locked", "safe_exit", "exit 7", 1); }
 TEST(locked_after_sigkill_is_a_number_and_no_promise) { killed("locked", "kill", "signal 9", 0); }
 
 /* Must find what was not wiped: the same program, with a library in which wiping is switched off. (The bytes of secrets go all the
@@ -190,6 +191,7 @@ static void memory_tests(void) {
     RUN(locked_nothing_left_after_purge_with_open_views);
     RUN(locked_nothing_left_after_lock);
     RUN(locked_nothing_left_after_emergency_wipe);
+    RUN(locked_nothing_left_after_safe_exit_with_open_views);
     RUN(locked_after_sigkill_is_a_number_and_no_promise);
     RUN(without_wiping_keys_are_found_on_benches);
 }
