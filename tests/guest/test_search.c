@@ -10,7 +10,9 @@ static unsigned char image[IMAGE], marker[MARKER_BYTES];
 static struct search search;
 
 static void begin(void) {
-    randombytes_buf(image, sizeof image);
+    static const unsigned char noise[randombytes_SEEDBYTES] = {
+        7}; /* the same in each run: a byte beside a plant may fit by chance */
+    randombytes_buf_deterministic(image, sizeof image, noise);
     marker_write(marker, sizeof marker, SEED, MARKER_MAPPED);
     search_begin(&search);
     search_add(&search, "marker", marker, sizeof marker);
