@@ -92,11 +92,33 @@ static inline int story_begin(const char *program, const char *backend, const ch
     return story_add_keys();
 }
 
+/* 1: this place in the guest's memory is in a thread's registers, as the kernel saves them (Intel SDM volume 1, 13.4: FXSAVE area with
+ * MXCSR and its mask, XSAVE header, upper halves). */
+static inline int story_in_saved_registers(uint64_t at) {
+    enum { MXCSR = 24, VECTORS = 160, HEADER = 512, END = HEADER + 64 + 256 };
+    const uint64_t mxcsr = 0x0000ffff00001f80U;
+    for (uint64_t base = at & ~(uint64_t)63; base + END > at && base >= 64; base -= 64) {
+        const unsigned char *area = machine.ram.bytes + base;
+        if (at >= base + VECTORS && base + END <= machine.ram.size && search_load(area + MXCSR) == mxcsr) return 1;
+    }
+    return 0;
+}
+
+/* Says of keys, which should be nowhere, whose the place is. */
+static inline void story_attribute(void) {
+    for (int i = STORY_HX; i < story.needles; i++)
+        if (story.found[i].runs != 0)
+            printf("  %s is in %s\n", story.names[i],
+                   story_in_saved_registers(story.found[i].first) ? "a thread's registers, saved by the kernel"
+                                                                  : "memory");
+}
+
 static inline void story_look(const char *where) {
     CHECK(machine_freeze());
     search_image(&story, machine.ram.bytes, machine.ram.size);
-    CHECK(machine_thaw());
     search_print(&story, where);
+    story_attribute();
+    CHECK(machine_thaw());
 }
 
 static inline void story_look_at_drive(int drive, const char *where) {
