@@ -33,7 +33,7 @@ memguard_status mg__fail_plain(memguard_status status);
 
 /* As memguard_wipe. Its own file, so that the must-fail test build can put an empty one in its place. */
 void mg__wipe(void *p, size_t bytes);
-/* The same for memory that other threads are just using, which sanitizers would take for an error. Words: the address and the size are
+/* The same for memory that other threads are just using, which sanitizers would take for an error. Address and size are
  * multiples of 8. */
 void mg__wipe_live(void *p, size_t bytes);
 

@@ -1,6 +1,6 @@
-/* See trespass.h. The bank tells which region the address is in, or between which two; the owner of a region is found by a walk
- * over the handle table that compares pointers and follows none. What is read here may be changing: the worst is a wrong
- * name in a message. Must not know: signals, who asks. */
+/* See trespass.h. The bank tells which region the address is in, or between which two; the owner of a region is found
+ * by a walk over the handle table that compares pointers and follows none. What is read here may be changing: the
+ * worst is a wrong name in a message. Must not know: signals, who asks. */
 #include "core/trespass.h"
 
 /* The bytes of one secret, as addresses. */

@@ -1,5 +1,5 @@
-/* core/trespass: which secret a faulting address has to do with. For the handler of a crash: async-signal-safe, takes no lock,
- * follows no pointer that another thread may be changing. Must not know: signals, who asks. */
+/* core/trespass: which secret a faulting address has to do with. For the handler of a crash: async-signal-safe, takes
+ * no lock, follows no pointer that another thread may be changing. Must not know: signals, who asks. */
 #ifndef MG_CORE_TRESPASS_H
 #define MG_CORE_TRESPASS_H
 

@@ -1,11 +1,13 @@
-/* process/crash: what happens between a crash and the process's death. Contract and order: memguard/process.h; why in this order:
+/* process/crash: what happens between a crash and the process's death. Contract and order: memguard/process.h; why in
+ * this order:
  *
- *   - undumpable first: should a step of ours crash too (its signal is blocked, so the kernel kills at once), there is no core;
+ *   - undumpable first: should a step of ours crash too (its signal is blocked, so the kernel kills at once), there is
+ *     no core;
  *   - other threads stop before the wipe, so that none computes on zeros while a core is wanted, and only then;
  *   - the message last: what it looks at may be what the crash has broken.
  *
- * All of it async-signal-safe: scripts/check-signal-safety. Must not know: how handlers are installed, how pages are wiped, where secrets
- * lie. */
+ * All of it async-signal-safe: scripts/check-signal-safety. Must not know: how handlers are installed, how pages are
+ * wiped, where secrets lie. */
 #include <errno.h>
 
 #include "core/trespass.h"

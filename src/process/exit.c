@@ -1,5 +1,5 @@
-/* process/exit: ends that the host chooses: everything is forgotten first. Contract: memguard/process.h. Must not know: how a purge
- * works. */
+/* process/exit: ends that the host chooses: everything is forgotten first. Contract: memguard/process.h. Must not
+ * know: how a purge works. */
 #include <stdarg.h>
 #include <stdio.h>
 

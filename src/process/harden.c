@@ -1,5 +1,5 @@
-/* process/harden: restrictions that the process asks for itself, each tried apart, each read back. Contract: memguard/process.h.
- * Must not know: how the system sets them. */
+/* process/harden: restrictions that the process asks for itself, each tried apart, each read back. Contract:
+ * memguard/process.h. Must not know: how the system sets them. */
 #include "process/process.h"
 #include "sys/harden.h"
 

@@ -1,5 +1,6 @@
-/* process/signals: signals that ask the process to end: a handler that does nothing but say which one came, and a thread that runs the
- * host's function, purges and ends. Contract: memguard/process.h. Must not know: how handlers are installed, how a purge works.
+/* process/signals: signals that ask the process to end: a handler that does nothing but say which one came, and a
+ * thread that runs the host's function, purges and ends. Contract: memguard/process.h. Must not know: how handlers are
+ * installed, how a purge works.
  *
  *     word:  WAITING ──first signal──► its number ──► the thread runs fn, purges, ends the process
  *               │                          └─ another signal: emergency wipe, end, in the handler itself

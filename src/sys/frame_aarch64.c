@@ -13,8 +13,8 @@
        "25, " x "26, [sp, #48]\n" op " " x "27, " x "28, [sp, #64]\n" op " " d "8, " d "9, [sp, #80]\n" op " " d       \
        "10, " d "11, [sp, #96]\n" op " " d "12, " d "13, [sp, #112]\n" op " " d "14, " d "15, [sp, #128]\n"
 
-/* Saves what a function must preserve (handlers of others call this one as a function), and clears all registers but the
- * arguments, the platform's (x18), frame pointer and link register, which the kernel has set. */
+/* Saves what a function must preserve (handlers of others call this one as a function), and clears all registers but
+ * the arguments, the platform's (x18), frame pointer and link register, which the kernel has set. */
 __asm__(".text\n"
         ".globl mg__arch_signal_entry\n"
         ".hidden mg__arch_signal_entry\n"

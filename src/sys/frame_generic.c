@@ -1,5 +1,5 @@
-/* The register area of a signal frame where its layout was not written down: the machine part of the context is cleared as a
- * whole, what the kernel may have put elsewhere is not. Such processors have no SCRUB protection either.
+/* The register area of a signal frame where its layout was not written down: the machine part of the context is
+ * cleared as a whole, what the kernel may have put elsewhere is not. Such processors have no SCRUB protection either.
  * Must not know: why it is cleared, what was in the registers. */
 #define _GNU_SOURCE
 #include "sys/signals.h"

@@ -1,13 +1,13 @@
-/* The register area of a signal frame, for Linux on x86-64. Sources: Linux arch/x86/include/uapi/asm/sigcontext.h (struct
- * _fpstate_64 and _fpx_sw_bytes: how long the area is that XSAVE wrote), System V ABI for AMD64.
- * Must not know: why it is cleared, what was in the registers. */
+/* The register area of a signal frame, for Linux on x86-64. Sources: Linux arch/x86/include/uapi/asm/sigcontext.h
+ * (struct _fpstate_64 and _fpx_sw_bytes: how long the area is that XSAVE wrote), System V ABI for AMD64. Must not
+ * know: why it is cleared, what was in the registers. */
 #define _GNU_SOURCE
 #include "sys/signals.h"
 
 #include <ucontext.h>
 
-/* Saves what a function must preserve (handlers of others call this one as a function), and clears all registers but the
- * arguments; the vector ones are reset by the kernel. */
+/* Saves what a function must preserve (handlers of others call this one as a function), and clears all registers but
+ * the arguments; the vector ones are reset by the kernel. */
 __asm__(".text\n"
         ".globl mg__arch_signal_entry\n"
         ".hidden mg__arch_signal_entry\n"

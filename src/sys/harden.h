@@ -1,5 +1,5 @@
-/* sys/harden: the contract with the operating system about a process's own restrictions. Each is one setting: turned on, never
- * off, and read back. Must not know: who asked. Functions that return int give 0 or an errno value. */
+/* sys/harden: the contract with the operating system about a process's own restrictions. Each is one setting: turned
+ * on, never off, and read back. Must not know: who asked. Functions that return int give 0 or an errno value. */
 #ifndef MG_SYS_HARDEN_H
 #define MG_SYS_HARDEN_H
 

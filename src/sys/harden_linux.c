@@ -1,5 +1,5 @@
-/* The contract of sys/harden.h on Linux. Sources: man-pages prctl(2), PR_SET_SPECULATION_CTRL(2const), setrlimit(2), core(5); Linux
- * fs/coredump.c (a limit of 1 stops pipes as well, 0 does not). Must not know: who asked. */
+/* The contract of sys/harden.h on Linux. Sources: man-pages prctl(2), PR_SET_SPECULATION_CTRL(2const), setrlimit(2),
+ * core(5); Linux fs/coredump.c (a limit of 1 stops pipes as well, 0 does not). Must not know: who asked. */
 #define _GNU_SOURCE
 #include "sys/harden.h"
 

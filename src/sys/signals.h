@@ -1,10 +1,10 @@
-/* sys/signals: the contract with the operating system about signals: handlers that remember what was there before, one delivery
- * seen from its handler, alternate stacks, other threads brought to a stop.
- * Must not know: what a handler does, which signals are caught, secrets.
+/* sys/signals: the contract with the operating system about signals: handlers that remember what was there before, one
+ * delivery seen from its handler, alternate stacks, other threads brought to a stop. Must not know: what a handler
+ * does, which signals are caught, secrets.
  *
- * Rules. Functions that return int give 0 or an errno value. Those marked [handler] are async-signal-safe and meant for hooks;
- * the others must not be called from one. A hook runs with all signals blocked, in registers that hold nothing of the
- * interrupted code: it is entered through mg__arch_signal_entry. */
+ * Rules. Functions that return int give 0 or an errno value. Those marked [handler] are async-signal-safe and meant
+ * for hooks; the others must not be called from one. A hook runs with all signals blocked, in registers that hold
+ * nothing of the interrupted code: it is entered through mg__arch_signal_entry. */
 #ifndef MG_SYS_SIGNALS_H
 #define MG_SYS_SIGNALS_H
 
@@ -37,7 +37,8 @@ int mg__signal_release(int number);
 
 /* True in a process that is not the owner: a fork's child, a child that borrows our memory (vfork). [handler] */
 bool mg__signal_is_foreign(void);
-/* Puts the former handler back and delivers the signal to it, with the same siginfo, when the hook returns. [handler] */
+/* Puts the former handler back and delivers the signal to it, with the same siginfo, when the hook returns. [handler]
+ */
 void mg__signal_hand_back(struct mg__signal *signal);
 /* Clears the registers in the signal's frame: the hook must not return any more. [handler] */
 void mg__signal_scrub(struct mg__signal *signal);

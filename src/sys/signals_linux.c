@@ -1,10 +1,10 @@
-/* The contract of sys/signals.h on Linux. Sources: man-pages sigaction(2), sigaltstack(2), rt_tgsigqueueinfo(2), tgkill(2),
- * signal(7), signal-safety(7), prctl(2), getdents64(2), proc(5).
+/* The contract of sys/signals.h on Linux. Sources: man-pages sigaction(2), sigaltstack(2), rt_tgsigqueueinfo(2),
+ * tgkill(2), signal(7), signal-safety(7), prctl(2), getdents64(2), proc(5).
  *
- * A former handler is called as a function, on the frame that there is: a second frame of the kernel's (3 KiB with AVX-512, 11 with
- * AMX) would not fit beside the first on many an alternate stack. A default action is reached by sending the signal to this
- * thread again, with the siginfo that came, since only that keeps the cause of death.
- * Must not know: what a hook does, which signals are caught, secrets. */
+ * A former handler is called as a function, on the frame that there is: a second frame of the kernel's (3 KiB with
+ * AVX-512, 11 with AMX) would not fit beside the first on many an alternate stack. A default action is reached by
+ * sending the signal to this thread again, with the siginfo that came, since only that keeps the cause of death. Must
+ * not know: what a hook does, which signals are caught, secrets. */
 #define _GNU_SOURCE
 #include "sys/signals.h"
 
@@ -69,8 +69,8 @@ static _Atomic uint32_t called[MG_SIGNALS];        /* the former handler: once *
 
 typedef void action(int, siginfo_t *, void *);
 
-/* The handler in an action; null for a disposition. One that takes the number alone may be called with more: every ABI of
- * Linux passes these in registers. */
+/* The handler in an action; null for a disposition. One that takes the number alone may be called with more: every ABI
+ * of Linux passes these in registers. */
 static action *handler_of(const struct sigaction *act) {
     const bool none = act->sa_handler == SIG_DFL || act->sa_handler == SIG_IGN; /* with SA_SIGINFO, too: one union */
     return none ? NULL : act->sa_sigaction;
