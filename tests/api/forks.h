@@ -96,13 +96,14 @@ static inline void estate_fill(estate *e) {
     }
     CHECK(pipe(e->to_child) == 0 && pipe(e->to_parent) == 0);
 }
-static inline estate *estate_make(void) {
+static inline estate *estate_make_with(uint32_t flags) {
     estate *e = calloc(1, sizeof *e);
     if (e == NULL) abort();
-    e->vault = copied_vault();
+    e->vault = vault_of_policy(MEMGUARD_FORK_COPY, 0, flags);
     estate_fill(e);
     return e;
 }
+static inline estate *estate_make(void) { return estate_make_with(0); }
 
 static inline int all_hold(const estate *e, uint32_t seed) {
     int good = 1;

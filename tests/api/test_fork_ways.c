@@ -38,7 +38,7 @@ static int have_too_little(void *arg) {
 }
 
 ALONE(without_enough_lockable_memory_a_child_is_told_so_until_it_has_it) {
-    estate *e = estate_make();
+    estate *e = estate_make_with(MEMGUARD_NO_THREAD); /* nothing is locked but by calls */
     IN_CHILD(have_too_little, e);
     CHECK(all_hold(e, SEED));
     vault_end(e->vault);
@@ -55,8 +55,8 @@ static int be_locked(void *arg) {
 
 ALONE_UNLESS(the_pages_of_a_settled_child_are_locked, CHECK_SANITIZED,
              "sanitizers make mlock a call that does nothing") {
-    estate *e = estate_make();
-    memguard_vault *refused = refusing_vault(); /* its pages do not count in the child */
+    estate *e = estate_make_with(MEMGUARD_NO_THREAD);
+    memguard_vault *refused = vault_with_flags(MEMGUARD_NO_THREAD); /* its pages do not count in the child */
     IN_CHILD(be_locked, e);
     vault_end(refused);
     vault_end(e->vault);
@@ -402,6 +402,49 @@ ALONE(forks_while_threads_and_vaults_come_and_go) {
     vault_end(busy_refused);
 }
 
+/* ---- signal handlers that fork ----------------------------------------------------------------------------- */
+
+static estate *signalled;
+static atomic_int refused_children, served_children, odd_children;
+
+/* Where it interrupted a call of ours the child is refused; else it goes on. It does not return into what it interrupted. */
+static void fork_in_handler(int number) {
+    (void)number;
+    const pid_t child = fork();
+    if (child == 0) _exit((int)life(signalled->secrets[0]));
+    const int status = end_of(child);
+    if (check_exited(status, MEMGUARD_OK))
+        atomic_fetch_add(&served_children, 1);
+    else if (check_exited(status, MEMGUARD_ERR_FORKED))
+        atomic_fetch_add(&refused_children, 1);
+    else
+        atomic_fetch_add(&odd_children, 1);
+}
+
+static int forked_in_handlers(void) {
+    return atomic_load(&served_children) + atomic_load(&refused_children) + atomic_load(&odd_children);
+}
+
+/* Uses alone: fork(3) waits for locks of malloc, which a maker of secrets calls. */
+ALONE_UNLESS(signal_handlers_that_fork_neither_hang_nor_get_half_done_copies, CHECK_SANITIZED,
+             "sanitizers put signals off, and have locks of their own") {
+    struct sigaction action = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
+    const struct itimerspec often = {{0, 1000000}, {0, 1000000}};
+    timer_t timer;
+    signalled = estate_make();
+    CHECK(all_hold(signalled, SEED));
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    CHECK(timer_create(CLOCK_MONOTONIC, NULL, &timer) == 0 && timer_settime(timer, 0, &often, NULL) == 0);
+    for (uint64_t end = now_ms() + 20000; forked_in_handlers() < 200 && now_ms() < end;)
+        for (uint32_t rest = 0; rest < RESTS; rest++)
+            if (!CHECK(holds_pattern(signalled->secrets[rest], SIZE, SEED))) return;
+    CHECK(timer_delete(timer) == 0);
+    CHECK(forked_in_handlers() >= 200 && atomic_load(&odd_children) == 0);
+    CHECK(atomic_load(&refused_children) > 0); /* it did hit calls */
+    CHECK(all_hold(signalled, SEED));
+    vault_end(signalled->vault);
+}
+
 /* ---- a server that forks its workers --------------------------------------------------------------------- */
 
 enum { WORKERS = 8, REQUESTS = 1000, KEY_BYTES = 32 };
@@ -500,6 +543,7 @@ int main(void) {
     RUN(fork_handlers_of_the_host_may_call);
     RUN(two_hundred_forks_among_eight_busy_threads_give_whole_children);
     RUN(forks_while_threads_and_vaults_come_and_go);
+    RUN(signal_handlers_that_fork_neither_hang_nor_get_half_done_copies);
     RUN(a_server_with_eight_forked_workers_signs_and_keeps_sessions);
     return check_end();
 }
