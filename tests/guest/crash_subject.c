@@ -62,7 +62,7 @@ struct needle {
     size_t run, longest; /* windows in a row */
 };
 
-static struct needle needles[3]; /* the marker, the same reversed, the control */
+static struct needle needles[3];    /* the marker, the same reversed, the control */
 static unsigned char begins[65536]; /* 1: some window begins with these two bytes */
 
 static void set_needles(uint64_t seed) {
@@ -71,7 +71,8 @@ static void set_needles(uint64_t seed) {
         needles[2].bytes[i] = derived(seed, 2, i);
     }
     for (size_t n = 0; n < 3; n++)
-        for (size_t i = 0; i + WINDOW <= MARKER; i++) begins[needles[n].bytes[i] << 8 | needles[n].bytes[i + 1]] = 1;
+        for (size_t i = 0; i + WINDOW <= MARKER; i++)
+            begins[needles[n].bytes[i] << 8 | needles[n].bytes[i + 1]] = 1;
 }
 
 static int shows(const struct needle *needle, const unsigned char *at) {
@@ -99,7 +100,8 @@ static int search(uint64_t seed, FILE *core, FILE *out) {
     set_needles(seed);
     while ((got = fread(block + kept, 1, 65536, core)) > 0) {
         size_t at = 0;
-        for (; at + WINDOW <= kept + got; at++) look(block + at);
+        for (; at + WINDOW <= kept + got; at++)
+            look(block + at);
         bytes += got;
         kept = kept + got - at;
         memmove(block, block + at, kept);
@@ -124,7 +126,8 @@ static int wants_byte, threads;
 #define LOAD_GENERAL                                                                                                   \
     "mov (%%rsi), %%rbx\n mov 8(%%rsi), %%r12\n mov 16(%%rsi), %%r13\n mov 24(%%rsi), %%r14\n mov 32(%%rsi), %%r15\n"  \
     "mov 40(%%rsi), %%r8\n mov 48(%%rsi), %%r9\n mov 56(%%rsi), %%r10\n"
-#define LOAD_SSE "movdqu (%%rsi), %%xmm0\n movdqu 16(%%rsi), %%xmm7\n movdqu 32(%%rsi), %%xmm8\n movdqu 48(%%rsi), %%xmm15\n"
+#define LOAD_SSE                                                                                                       \
+    "movdqu (%%rsi), %%xmm0\n movdqu 16(%%rsi), %%xmm7\n movdqu 32(%%rsi), %%xmm8\n movdqu 48(%%rsi), %%xmm15\n"
 #define LOAD_512 "vmovdqu64 (%%rsi), %%zmm1\n vmovdqu64 (%%rsi), %%zmm17\n vmovdqu64 (%%rsi), %%zmm31\n"
 #define WITH_SECRET(bytes, instructions, a, b)                                                                         \
     do {                                                                                                               \
@@ -158,7 +161,8 @@ static int wants_byte, threads;
     } while (0)
 #define COUNT "2: ldaxr w4, [x3]\n add w4, w4, #1\n stlxr w5, w4, [x3]\n cbnz w5, 2b\n"
 #define SPIN COUNT "1: yield\n b 1b\n"
-#define SLEEP COUNT "1: mov x0, xzr\n mov x1, xzr\n mov x2, xzr\n mov x3, xzr\n mov x8, #73\n svc #0\n b 1b\n" /* ppoll */
+#define SLEEP                                                                                                          \
+    COUNT "1: mov x0, xzr\n mov x1, xzr\n mov x2, xzr\n mov x3, xzr\n mov x8, #73\n svc #0\n b 1b\n" /* ppoll */
 #define TOUCH "ldrb w0, [x3]\n 1: b 1b\n"
 #define ILLEGAL "udf #0\n"
 #define TRAP "brk #0\n 1: b 1b\n"
@@ -192,7 +196,8 @@ static int is_crash(const char *name) { return strcmp(crash, name) == 0; }
 
 static void ready(void) {
     char byte = 0;
-    while (atomic_load(&holding) != threads) usleep(1000);
+    while (atomic_load(&holding) != threads)
+        usleep(1000);
     must(write(STDOUT_FILENO, "READY\n", 6) == 6, "output");
     must(!wants_byte || read(STDIN_FILENO, &byte, 1) == 1, "input");
 }
@@ -237,7 +242,8 @@ static void set_scene(const char *mode, uint64_t seed) {
 static int run(const char *mode, uint64_t seed) {
     pthread_t thread;
     set_scene(mode, seed);
-    for (intptr_t i = 0; i < threads; i++) must(pthread_create(&thread, NULL, hold, (void *)i) == 0, "thread");
+    for (intptr_t i = 0; i < threads; i++)
+        must(pthread_create(&thread, NULL, hold, (void *)i) == 0, "thread");
     must(memguard_secret_use(secret, end_with, NULL, NULL) == MEMGUARD_OK, "use");
     return NO_SCENE;
 }

@@ -30,6 +30,7 @@ TEST(without_secretmem_states) { passes("api_test_states"); }
 TEST(without_secretmem_fork) { passes("api_test_fork"); }
 TEST(without_secretmem_no_secret_is_astray) { passes("lab_test_scan_self"); }
 
+TEST(with_secretmem_its_limit_is_an_error_and_no_signal) { passes("limits"); }
 TEST(with_secretmem_states) { passes("api_test_states"); }
 TEST(with_secretmem_fork) { passes("api_test_fork"); }
 TEST(with_secretmem_no_secret_is_astray) { passes("lab_test_scan_self"); }
@@ -68,6 +69,7 @@ int main(int count, char **words) {
     machine_end();
     RUN(a_machine_with_secretmem_starts);
     if (machine.emulator == 0) return check_end();
+    RUN(with_secretmem_its_limit_is_an_error_and_no_signal);
     RUN(with_secretmem_states);
     RUN(with_secretmem_fork);
     RUN(with_secretmem_no_secret_is_astray);
