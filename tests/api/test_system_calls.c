@@ -204,7 +204,7 @@ static void tour_making(uint32_t backend) {
         for (int i = 0; i < 4; i++) {
             memguard_secret secret = {0};
             memguard_view view = {0};
-            const memguard_limits limits = {sizeof limits, 60000, 0, 100};
+            const memguard_limits limits = {.size = sizeof limits, .ttl_ms = 60000, .uses = 100, .seal_ms = 50000};
             CHECK_STATUS(memguard_secret_random(vault, sizes[i], rest, &secret), MEMGUARD_OK);
             CHECK_STATUS(memguard_secret_limit(secret, &limits), MEMGUARD_OK);
             CHECK_STATUS(memguard_secret_acquire(secret, MEMGUARD_WRITE, &view), MEMGUARD_OK);
