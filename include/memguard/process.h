@@ -205,7 +205,7 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_lost_list(memguard_vault
  * null ends it. The first call registers a function with atexit(3): handlers of the host that are registered later run
  * earlier, so what they destroy is not reported. fn runs in the thread that purges, destroys or exits, without any lock
  * of memguard held; the purge waits for it, after the gate was closed and the key was wiped. It may use malloc and
- * stdio. It MUST NOT call memguard, except what is async-signal-safe there, nor wait for a thread that does. While a
+ * stdio. It MUST NOT call memguard, except what is async-signal-safe there, nor fork, nor wait for a thread that does. While a
  * function is set, a purge from inside a borrow of the caller's own destroys nothing before that borrow ends.
  * memguard_emergency_wipe and forked children report nothing. Errors: MEMORY (atexit had no room; nothing changed). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_lost_watch(memguard_lost_fn *fn, void *arg);

@@ -38,17 +38,26 @@ struct teller {
     void *arg;
 };
 
-/* once: only those that were not told yet. A secret that is just being made is not there yet. */
-static void tell_all(const struct mg__vault *vault, const struct teller *teller, bool once) {
+/* The host's function may take its time. A fork does not wait for it, except in the midst of a purge. */
+static memguard_status tell(const struct teller *teller, const memguard_lost *lost, bool at_end) {
+    const unsigned depth = at_end ? 0 : mg__call_park();
+    teller->fn(lost, teller->arg);
+    return at_end ? MEMGUARD_OK : mg__call_unpark(depth);
+}
+
+/* at_end: only those that were not told yet. A secret that is just being made is not there yet. FORKED: in a child. */
+static memguard_status tell_all(const struct mg__vault *vault, const struct teller *teller, bool at_end) {
+    memguard_status status = MEMGUARD_OK;
     const uint32_t count = mg__table_count();
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; status == MEMGUARD_OK && i < count; i++) {
         struct mg__entry *entry = mg__entry_by_index(i);
         memguard_lost lost;
         uint64_t word = 0;
         if (!mg__lost_is_secret(entry, vault, &word) || !mg__lost_describe(entry, vault, word, &lost)) continue;
-        if (once && (atomic_fetch_or(&entry->marks, MG_MARK_TOLD) & MG_MARK_TOLD) != 0) continue;
-        teller->fn(&lost, teller->arg);
+        if (at_end && (atomic_fetch_or(&entry->marks, MG_MARK_TOLD) & MG_MARK_TOLD) != 0) continue;
+        status = tell(teller, &lost, at_end);
     }
+    return status;
 }
 
 memguard_status memguard_lost_list(memguard_vault *token, memguard_lost_fn *fn, void *arg) {
@@ -57,8 +66,7 @@ memguard_status memguard_lost_list(memguard_vault *token, memguard_lost_fn *fn, 
     if (token == NULL || fn == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     const struct mg__vault *vault = mg__vault_find(token);
     if (vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
-    tell_all(vault, &teller, false);
-    return MEMGUARD_OK;
+    return tell_all(vault, &teller, false);
 }
 
 /* ---- watch ---- */
@@ -76,7 +84,7 @@ static struct teller the_watcher(void) {
 
 static void at_vault_end(struct mg__vault *vault) {
     const struct teller teller = the_watcher();
-    if (teller.fn != NULL) tell_all(vault, &teller, true);
+    if (teller.fn != NULL) (void)tell_all(vault, &teller, true); /* cannot fail at the end */
 }
 
 static void at_exit(void) {
@@ -84,7 +92,7 @@ static void at_exit(void) {
     for (uint32_t i = 0; i < MG_VAULTS; i++) {
         struct mg__vault *vault = mg__vault_by_index(i);
         if (vault == NULL) return; /* structs are made one after another */
-        if (mg__vault_alive(vault)) at_vault_end(vault);
+        if (mg__vault_is_here(vault)) at_vault_end(vault);
     }
 }
 

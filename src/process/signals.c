@@ -7,6 +7,7 @@
  *               └──release──► RELEASED: the thread ends
  */
 #include "process/process.h"
+#include "sys/scan.h"
 #include "sys/signals.h"
 
 enum { WAITING = 0, RELEASED = 1 << 16, DEFAULT_CODE = 1, DEFAULT_WAIT_MS = 1000 };
@@ -23,7 +24,8 @@ static struct mg__mutex mutex;
 static struct plan plans[MG_SIGNALS];  /* one that is caught changes no more until it is released; under the mutex */
 static struct mg__sys_thread *watcher; /* under the mutex */
 static _Atomic uint32_t word = RELEASED;
-static _Atomic int32_t ender; /* the thread that ends the process */
+static _Atomic int32_t ender;   /* the thread that ends the process */
+static _Atomic int32_t catcher; /* the process that has the watcher: a forked child has not */
 static _Atomic int end_code;
 
 /* ---- the end ---- */
@@ -63,9 +65,10 @@ static _Noreturn void end_in_order(const struct plan *plan) {
 
 static void on_signal(struct mg__signal *signal) {
     uint32_t seen = WAITING;
-    if (!mg__signal_is_foreign() && atomic_compare_exchange_strong(&word, &seen, (uint32_t)signal->number))
+    const bool foreign = mg__signal_is_foreign() || mg__sys_process_id() != atomic_load(&catcher);
+    if (!foreign && atomic_compare_exchange_strong(&word, &seen, (uint32_t)signal->number))
         mg__sys_wake(&word, true);
-    else if (mg__signal_is_foreign() || seen == RELEASED)
+    else if (foreign || seen == RELEASED)
         mg__signal_hand_back(signal);
     else
         end_by_force(plans[seen].code);
@@ -78,7 +81,9 @@ static void watch(void *unused) {
         mg__sys_wait(&word, WAITING, UINT64_MAX);
     if (seen == RELEASED) return;
     const struct plan *plan = &plans[seen];
+    mg__sys_own_thread(false);
     if (plan->fn != NULL) plan->fn((int)seen, plan->arg);
+    mg__sys_own_thread(true);
     end_in_order(plan);
 }
 
@@ -172,6 +177,16 @@ static struct plan plan_of(const memguard_signal_options *options, memguard_sign
     return (struct plan){true, fn, arg, code, options->wait_ms == 0 ? DEFAULT_WAIT_MS : options->wait_ms};
 }
 
+/* In a forked child that goes on with copies: what its parent caught is given back, the thread is not here. */
+static void forget_the_parents(void) {
+    const int32_t self = mg__sys_process_id();
+    if (atomic_exchange(&catcher, self) == self || watcher == NULL) return;
+    watcher = NULL;
+    atomic_store(&word, RELEASED);
+    for (int i = 1; i < MG_SIGNALS; i++)
+        (void)release(i); /* refused: then it is caught still, and goes to the former handler when it comes */
+}
+
 static memguard_status check_free(const int *signals, size_t count) {
     if (is_working()) return mg__fail(MEMGUARD_ERR_STATE, 0, "a signal has come: the process is about to end");
     for (size_t i = 0; i < count; i++)
@@ -193,6 +208,7 @@ memguard_status memguard_catch_signal(const int *signals, size_t count, memguard
     if (status != MEMGUARD_OK) return status;
     const struct plan plan = plan_of(&options, fn, arg);
     mg__mutex_lock(&mutex);
+    forget_the_parents();
     status = check_free(signals, count);
     if (status == MEMGUARD_OK)
         status = catch_all(signals, count, &plan, (options.flags & MEMGUARD_CATCH_LEAVE_IGNORED) != 0);
@@ -211,6 +227,7 @@ memguard_status memguard_release_signals(void) {
     memguard_status status = MEMGUARD_OK;
     MG_REFUSE_FORKED();
     mg__mutex_lock(&mutex);
+    forget_the_parents();
     for (int i = 1; i < MG_SIGNALS; i++) {
         const memguard_status one = release(i);
         if (status == MEMGUARD_OK) status = one;

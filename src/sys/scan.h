@@ -18,6 +18,8 @@ struct mg__sys_span {
 /* For threads that the library starts, with all signals blocked: they hold nothing of the host's, are not stopped and
  * need not be looked at. A thread that is about to run code of the host says false first, and true when it is back. */
 void mg__sys_own_thread(bool is_ours);
+/* In a forked child, which has none of them. */
+void mg__sys_own_none(void);
 /* Their stacks; gives how many. */
 enum { MG_SYS_MOST_OWN = 16 };
 size_t mg__sys_own_stacks(struct mg__sys_span spans[MG_SYS_MOST_OWN]);

@@ -128,6 +128,8 @@ static struct own {
     struct mg__sys_span stack;
 } own[MG_SYS_MOST_OWN];
 
+static MG_THREAD struct own *mine; /* so that leaving needs no system call */
+
 static struct own *find_own(int thread) {
     for (size_t i = 0; i < MG_SYS_MOST_OWN; i++)
         if (atomic_load(&own[i].thread) == thread) return &own[i];
@@ -144,14 +146,21 @@ static void add_own(void) {
         if (!atomic_compare_exchange_strong(&own[i].thread, &none, BEING_FILLED)) continue;
         own[i].stack = stack;
         atomic_store(&own[i].thread, this_thread());
+        mine = &own[i];
         return;
     }
 }
 
 void mg__sys_own_thread(bool is_ours) {
-    struct own *mine = find_own(this_thread());
     if (is_ours && mine == NULL) add_own();
-    if (!is_ours && mine != NULL) atomic_store(&mine->thread, 0);
+    if (is_ours || mine == NULL) return;
+    atomic_store(&mine->thread, 0);
+    mine = NULL;
+}
+
+void mg__sys_own_none(void) {
+    for (size_t i = 0; i < MG_SYS_MOST_OWN; i++)
+        atomic_store(&own[i].thread, 0);
 }
 
 size_t mg__sys_own_stacks(struct mg__sys_span spans[MG_SYS_MOST_OWN]) {

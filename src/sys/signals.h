@@ -49,7 +49,8 @@ _Noreturn void mg__signal_park(struct mg__signal *signal);
 /* Sends crash signals to all other threads until they have all parked. false: not within wait_ms. [handler] */
 bool mg__signal_park_others(uint32_t wait_ms);
 
-int32_t mg__sys_thread_id(void); /* [handler] */
+int32_t mg__sys_thread_id(void);  /* [handler] */
+int32_t mg__sys_process_id(void); /* [handler] */
 /* Ends the process at once. [handler] */
 _Noreturn void mg__sys_end(int code);
 /* As exit(3). */

@@ -122,6 +122,7 @@ int mg__signal_release(int number) {
 static long thread_id(void) { return syscall(SYS_gettid); }
 
 int32_t mg__sys_thread_id(void) { return (int32_t)thread_id(); }
+int32_t mg__sys_process_id(void) { return (int32_t)syscall(SYS_getpid); }
 
 /* Sends the signal to this thread, as it came. */
 static void send_again(const struct mg__signal *signal) {

@@ -139,6 +139,8 @@ enum {
 /* Marks this process as the owner. Afterwards mg__sys_is_fork_child is false here and true in a child of fork or
  * clone. */
 int mg__sys_fork_mark(void);
+/* In a child that goes on with copies: it is an owner, too, and has none of the threads that its parent's library had. */
+void mg__sys_fork_adopt(void);
 extern _Atomic uint32_t *_Atomic mg__sys_fork_word; /* MG_FORK_*; null before the mark */
 /* No fork by the C library between the two, in any thread. (A raw clone is not held.) */
 void mg__sys_hold_forks(void);

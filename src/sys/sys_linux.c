@@ -585,6 +585,11 @@ static int make_mark(void) {
     return 0;
 }
 
+void mg__sys_fork_adopt(void) {
+    owner = getpid();
+    mg__sys_own_none();
+}
+
 int mg__sys_fork_mark(void) {
     mg__mutex_lock(&mark_mutex);
     const int error = make_mark();
