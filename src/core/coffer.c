@@ -187,6 +187,11 @@ static memguard_status no_key(struct mg__coffer *coffer) {
                     "the vault has no key: it is being purged, or its last purge could not draw a new key");
 }
 
+/* A forked child that has not drawn a prefix of its own: it cannot seal, whatever else it has. */
+static memguard_status no_prefix(void) {
+    return mg__fail(MEMGUARD_ERR_FORKED, 0, "this forked child has no nonce prefix of its own");
+}
+
 /* Without randomness the prefix grows older than it should: nonces stay unique by index and version; only a clone of
  * the whole machine could repeat them. */
 static void freshen_if_possible(void) {
@@ -202,7 +207,7 @@ static memguard_status start_lease(struct mg__coffer *coffer) {
     memguard_status status = MEMGUARD_OK;
     freshen_if_possible();
     work.number = mg__prefix_current(work.prefix);
-    if (MG_UNLIKELY(work.number == 0)) return no_key(coffer); /* see body_strict_subkey */
+    if (MG_UNLIKELY(work.number == 0)) return no_prefix();
     status = on_bench(coffer, body_start_lease, &work, MG_BENCH_DEEP);
     if (status != MEMGUARD_OK) return status;
     if (work.no_key) return no_key(coffer);
@@ -336,8 +341,6 @@ static enum answer body_strict_subkey(struct work *work, unsigned char subkey[MG
         work->prefix = mg__prefix_current(bytes);
     else
         mg__prefix_bytes(work->prefix, bytes);
-    if (MG_UNLIKELY(work->prefix == 0))
-        return ANSWER_NO_KEY; /* a forked child has none to seal under until it draws one */
     if (!body_derived_key(work->coffer, chunk ? MG_DERIVE_CHUNKS : MG_DERIVE_SECRETS, key)) return ANSWER_NO_KEY;
     if (chunk)
         body_chunk_subkey(work, key, subkey);
@@ -372,6 +375,7 @@ static memguard_status finish(struct mg__coffer *coffer, enum answer answer) {
 }
 
 static memguard_status run(struct work *work) {
+    if (MG_UNLIKELY(work->seals && !mg__prefix_is_drawn())) return no_prefix();
     struct mg__coffer *coffer = work->coffer;
     memguard_status status = MEMGUARD_OK;
     const uint32_t prefix = work->prefix;

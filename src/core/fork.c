@@ -88,7 +88,7 @@ static memguard_status go_in(void) {
 
 memguard_status mg__call_begin(bool *announced) {
     /* By the word or, where it cannot tell, by the process number: then there are no copies. */
-    if (mg__sys_is_fork_child()) return mg__fail_plain(MEMGUARD_ERR_FORKED);
+    if (mg__sys_is_refused_child()) return mg__fail_plain(MEMGUARD_ERR_FORKED);
     if (depth++ == 0) {
         const memguard_status status = go_in();
         if (MG_UNLIKELY(status != MEMGUARD_OK)) {
@@ -115,7 +115,7 @@ unsigned mg__call_park(void) {
 
 memguard_status mg__call_unpark(unsigned was) {
     if (MG_LIKELY(was == 0 && mg__sys_is_plain_owner())) return MEMGUARD_OK;
-    if (mg__sys_is_fork_child() || (was == 0 && atomic_load(word()) == MG_FORK_UNSETTLED)) {
+    if (mg__sys_is_refused_child() || (was == 0 && atomic_load(word()) == MG_FORK_UNSETTLED)) {
         if (was != 0) note(); /* the call ends as it began */
         depth = was;
         return mg__fail_plain(MEMGUARD_ERR_FORKED);
@@ -155,8 +155,8 @@ void mg__call_end_try(void) { atomic_fetch_sub(&unrecorded, 1); }
 static bool at_rest;          /* of the fork that happens; there is one at a time */
 static bool settling_is_held; /* by the thread that forks */
 
-/* Calls that began before this process was a copier are not noted. They are at nothing that a child takes along; but they
- * may hold a mutex that the child needs. */
+/* Calls that began before this process was a copier are not noted. They are at nothing that a child takes along, and the lists
+ * that they change without a mutex (free handles) are whole at any instant; but they may hold a mutex that the child needs. */
 static bool is_unlocked(void) {
     return mg__table_is_unlocked() && mg__limits_are_unlocked() && mg__threads_are_unlocked() &&
            mg__prefix_is_unlocked() && mg__vaults_are_unlocked() && (settling_is_held || mg__mutex_is_free(&settling));
@@ -184,7 +184,7 @@ static void let_in(void) {
 
 static void prepare(void) {
     at_rest = false;
-    if (mg__sys_is_fork_child() || depth != 0 || naps) return;
+    if (mg__sys_is_refused_child() || depth != 0 || naps) return;
     /* A child that has not settled yet holds still while it does not; its own child begins where it is. */
     settling_is_held = atomic_load(word()) == MG_FORK_UNSETTLED;
     if (settling_is_held) mg__mutex_lock(&settling);
@@ -219,7 +219,8 @@ static memguard_status enable(void) {
     if (atomic_load(word()) != MG_FORK_OWNER) return MEMGUARD_OK;
     if (!mg__sys_fork_word_trusted)
         return mg__fail(MEMGUARD_ERR_UNSUPPORTED, 0, "MEMGUARD_FORK_COPY needs MADV_WIPEONFORK (Linux 4.14)");
-    const memguard_status status = mg__canary_copy_on_fork();
+    memguard_status status = mg__prefix_leave_on_fork();
+    if (status == MEMGUARD_OK) status = mg__canary_copy_on_fork();
     if (status != MEMGUARD_OK) return status;
     atomic_store(&mg__sys_on_fork, on_fork);
     atomic_store(word(), MG_FORK_COPIER);

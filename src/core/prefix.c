@@ -11,7 +11,7 @@ struct prefix {
 };
 
 static struct prefix *_Atomic blocks[BLOCKS];
-static _Atomic uint32_t *current; /* on a page that a fork wipes */
+_Atomic uint32_t *mg__prefix_number;
 static _Atomic uint64_t drawn_ns;
 static uint32_t drawn; /* under the mutex */
 static struct mg__mutex mutex;
@@ -23,7 +23,7 @@ void mg__prefix_bytes(uint32_t number, unsigned char bytes[MG_PREFIX_BYTES]) {
 }
 
 uint32_t mg__prefix_current(unsigned char bytes[MG_PREFIX_BYTES]) {
-    const uint32_t number = atomic_load_explicit(current, memory_order_acquire);
+    const uint32_t number = atomic_load_explicit(mg__prefix_number, memory_order_acquire);
     if (number != 0) mg__prefix_bytes(number, bytes);
     return number;
 }
@@ -47,7 +47,7 @@ static memguard_status draw(void) {
     const int error = mg__sys_random(block[drawn % BLOCK].bytes, MG_PREFIX_BYTES);
     if (error != 0) return mg__fail(MEMGUARD_ERR_RANDOM, error, "no randomness for a nonce prefix (errno %d)", error);
     drawn++;
-    atomic_store_explicit(current, drawn, memory_order_release);
+    atomic_store_explicit(mg__prefix_number, drawn, memory_order_release);
     atomic_store_explicit(&drawn_ns, mg__sys_now_ns(), memory_order_relaxed);
     return MEMGUARD_OK;
 }
@@ -72,14 +72,19 @@ static memguard_status make_page(void) {
     if (page == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
     /* Without it the fork gate still keeps children from sealing. */
     (void)mg__sys_zero_on_fork((void *)page, mg__sys_page());
-    current = page;
+    mg__prefix_number = page;
     return MEMGUARD_OK;
+}
+
+memguard_status mg__prefix_leave_on_fork(void) {
+    const int error = mg__sys_zero_on_fork((void *)mg__prefix_number, mg__sys_page());
+    return error == 0 ? MEMGUARD_OK : mg__budget_fail(MG_KIND_PLAIN, error, mg__sys_page());
 }
 
 memguard_status mg__prefix_start(void) {
     memguard_status status = MEMGUARD_OK;
     mg__mutex_lock(&mutex);
-    if (current == NULL) status = make_page();
+    if (mg__prefix_number == NULL) status = make_page();
     if (status == MEMGUARD_OK && drawn == 0) status = draw();
     mg__mutex_unlock(&mutex);
     return status;

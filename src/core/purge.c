@@ -380,7 +380,7 @@ memguard_status mg__purge_at_end(uint32_t wait_ms) {
 }
 
 void memguard_emergency_wipe(void) {
-    if (mg__sys_is_fork_child()) mg__bank_part();
+    if (mg__sys_is_refused_child()) mg__bank_part();
     atomic_store(&ending, true);
     mg__vault_close_all();
     mg__bench_emergency_stop();

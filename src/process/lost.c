@@ -88,7 +88,7 @@ static void at_vault_end(struct mg__vault *vault) {
 }
 
 static void at_exit(void) {
-    if (mg__sys_is_fork_child()) return;
+    if (mg__sys_is_refused_child()) return;
     for (uint32_t i = 0; i < MG_VAULTS; i++) {
         struct mg__vault *vault = mg__vault_by_index(i);
         if (vault == NULL) return; /* structs are made one after another */

@@ -131,7 +131,7 @@ static void send_again(const struct mg__signal *signal) {
         (void)syscall(SYS_tgkill, pid, tid, signal->number); /* where that fails, too, the caller goes on */
 }
 
-bool mg__signal_is_foreign(void) { return mg__sys_is_fork_child() || mg__sys_fork_by_pid(); }
+bool mg__signal_is_foreign(void) { return mg__sys_is_refused_child() || mg__sys_fork_by_pid(); }
 
 void mg__signal_hand_back(struct mg__signal *signal) {
     (void)CALL.sigaction(signal->number, &before[signal->number], NULL); /* fails for invalid arguments only */

@@ -136,8 +136,8 @@ enum {
     MG_FORK_UNSETTLED /* a child that may go on with its copy, before its first call */
 };
 
-/* Marks this process as the owner. Afterwards mg__sys_is_fork_child is false here and true in a child of fork or
- * clone. */
+/* Marks this process as the owner. Afterwards mg__sys_is_refused_child is false here and true in a child of fork or
+ * clone, but one of fork that may go on with a copy. */
 int mg__sys_fork_mark(void);
 /* In a child that goes on with copies: it is an owner, too, and has none of the threads that its parent's library had. */
 void mg__sys_fork_adopt(void);
@@ -154,7 +154,7 @@ extern void (*_Atomic mg__sys_on_fork)(enum mg__fork_event event);
 /* True in the thread that forks, from the first handler to the last. */
 bool mg__sys_is_forking(void);
 
-static inline bool mg__sys_is_fork_child(void) {
+static inline bool mg__sys_is_refused_child(void) {
     const _Atomic uint32_t *word = atomic_load_explicit(&mg__sys_fork_word, memory_order_acquire);
     if (MG_UNLIKELY(word == NULL)) return false;
     if (MG_LIKELY(mg__sys_fork_word_trusted)) return atomic_load_explicit(word, memory_order_relaxed) == MG_FORK_CHILD;

@@ -117,6 +117,43 @@ ALONE(what_one_destroys_the_other_keeps) {
     vault_end(e->vault);
 }
 
+/* ---- access ---------------------------------------------------------------------------------------------- */
+
+static const unsigned char *address_of(memguard_secret secret) {
+    memguard_view view = borrow(secret, MEMGUARD_READ);
+    const unsigned char *address = view.data;
+    give_back(&view);
+    return address;
+}
+
+typedef struct addresses {
+    estate *e;
+    const unsigned char *closed, *mapped, *freed;
+} addresses;
+
+static int find_access_as_it_was(void *arg) {
+    addresses *a = arg;
+    CHECK_STATUS(life(a->e->secrets[0]), MEMGUARD_OK);
+    CHECK(can_read(a->closed) == 0 && can_read(a->freed) == 0);
+    CHECK(can_read(a->mapped) == 1 && can_write((void *)(uintptr_t)a->mapped) == 0);
+    CHECK(is_pattern(a->e->view.data, SIZE, SEED) && can_write(a->e->view.data) == 0);
+    CHECK(ends_at_guard(a->e->view.data, SIZE));
+    return 0;
+}
+
+ALONE(pages_of_a_settled_child_have_the_access_that_they_had) {
+    addresses a = {.e = estate_make()};
+    a.closed = address_of(a.e->secrets[MEMGUARD_CLOSED]);
+    a.mapped = address_of(a.e->secrets[MEMGUARD_MAPPED]);
+    memguard_secret brief = secret_make(a.e->vault, SIZE, MEMGUARD_CLOSED, 1);
+    a.freed = address_of(brief);
+    CHECK_STATUS(memguard_secret_destroy(&brief), MEMGUARD_OK);
+    a.e->view = borrow(a.e->secrets[0], MEMGUARD_READ);
+    IN_CHILD(find_access_as_it_was, &a);
+    give_back(&a.e->view);
+    vault_end(a.e->vault);
+}
+
 /* ---- children of children -------------------------------------------------------------------------------- */
 
 static int fork_on(void *arg) {
@@ -657,6 +694,7 @@ int main(void) {
     RUN(every_kind_of_vault_is_copied);
     RUN(changes_on_either_side_never_show_on_the_other);
     RUN(what_one_destroys_the_other_keeps);
+    RUN(pages_of_a_settled_child_have_the_access_that_they_had);
     RUN(children_of_settled_and_of_unsettled_children_go_on);
     RUN(a_use_in_which_the_host_forks_ends_well_in_both);
     RUN(a_use_of_a_secret_that_stays_behind_ends_with_forked);
