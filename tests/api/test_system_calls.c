@@ -1,6 +1,7 @@
 /* The system calls of the library, as docs/SYSCALLS.md has them. Two uses:
  *   without arguments   what runs after memguard_vault_prepare lives under a filter that kills at any call not listed there
- *   `tour`              goes through the API in phases, each announced by a write(2) to no descriptor; test_system_calls.sh looks on
+ *   a tour, by name     goes through a part of the API in phases, each announced by a write(2) to no descriptor; test_system_calls.sh
+ *                       looks on
  * The filter is the one of examples/sealed_server.c, without that program's own calls. */
 #include "support.h"
 
@@ -8,9 +9,14 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <memguard/io.h>
+#include <memguard/process.h>
 #include <memguard/stream.h>
+#include <fcntl.h>
 #include <stddef.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <termios.h>
 
 /* ---- the filter ---- */
 
@@ -262,6 +268,46 @@ static void tour_streams(int socket) {
     CHECK_STATUS(memguard_large_destroy(&large), MEMGUARD_OK);
 }
 
+static void *write_late(void *descriptor) {
+    usleep(300000); /* longer than the library waits at a time */
+    CHECK(write(*(int *)descriptor, "late", 4) == 4);
+    return NULL;
+}
+
+static void tour_waiting(const int ends[2]) {
+    pthread_t writer;
+    int end = ends[1];
+    memguard_secret secret = {0};
+    CHECK(pthread_create(&writer, NULL, write_late, &end) == 0);
+    CHECK_STATUS(memguard_secret_read_exact(vault, ends[0], 4, MEMGUARD_SEALED, &secret), MEMGUARD_OK);
+    CHECK(pthread_join(writer, NULL) == 0);
+}
+
+/* Answers when the terminal hides what is typed. */
+static void *answer(void *terminal) {
+    const int master = *(int *)terminal;
+    struct termios modes;
+    while (tcgetattr(master, &modes) == 0 && (modes.c_lflag & ECHO) != 0)
+        sched_yield();
+    CHECK(write(master, "answer\n", 7) == 7);
+    return NULL;
+}
+
+/* We have no controlling terminal: opening this one makes it ours. */
+static void tour_terminal(void) {
+    memguard_secret secret = {0};
+    pthread_t typist;
+    phase("phase host");
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    CHECK(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    const int slave = open(ptsname(master), O_RDWR);
+    CHECK(slave >= 0 && pthread_create(&typist, NULL, answer, &master) == 0);
+    phase("phase io");
+    CHECK_STATUS(memguard_prompt(vault, NULL, MEMGUARD_SEALED, &secret), MEMGUARD_OK);
+    CHECK(pthread_join(typist, NULL) == 0);
+    CHECK_STATUS(memguard_secret_destroy(&secret), MEMGUARD_OK);
+}
+
 /* Both ways of output, a reader that is gone, input that comes late, a prompt without a terminal (or without an answer there). */
 static void tour_io(void) {
     int pipe_ends[2], sockets[2];
@@ -276,6 +322,7 @@ static void tour_io(void) {
     CHECK_STATUS(memguard_secret_write(secret, pipe_ends[1]), MEMGUARD_OK);
     CHECK_STATUS(memguard_secret_read_exact(vault, pipe_ends[0], SIZE, MEMGUARD_SEALED, &back), MEMGUARD_OK);
     CHECK_STATUS(memguard_secret_write(secret, sockets[1]), MEMGUARD_OK);
+    tour_waiting(pipe_ends);
     phase("phase host");
     CHECK(shutdown(sockets[1], SHUT_WR) == 0 && close(pipe_ends[0]) == 0);
     phase("phase io");
@@ -287,9 +334,10 @@ static void tour_io(void) {
     options.output = STDOUT_FILENO;
     CHECK_STATUS(memguard_prompt(vault, &options, MEMGUARD_SEALED, &back), MEMGUARD_ERR_SHORT);
     CHECK_STATUS(memguard_prompt(vault, NULL, MEMGUARD_SEALED, &back), MEMGUARD_ERR_SHORT);
+    tour_terminal();
 }
 
-static int tour(void) {
+static int tour_all(void) {
     phase("phase making");
     tour_making(MEMGUARD_BACKEND_AUTO);
     memguard_vault *first = vault;
@@ -310,12 +358,140 @@ static int tour(void) {
     phase("phase ending");
     CHECK_STATUS(memguard_vault_destroy(&vault), MEMGUARD_OK);
     CHECK_STATUS(memguard_vault_destroy(&first), MEMGUARD_OK);
-    phase("phase none");
+    phase("phase host");
     return atomic_load(&check_bad) != 0;
 }
 
+/* ---- tours of memguard/process.h: each ends the process in its own way ---- */
+
+static memguard_view lent;
+
+/* A vault with an open view and another thread that waits: something to wipe, somebody to stop. */
+static void settle_in(uint32_t flags) {
+    memguard_options options = MEMGUARD_OPTIONS_INIT;
+    pthread_t other;
+    const struct rlimit no_core = {0, 0};
+    options.flags = flags;
+    phase("phase host");
+    CHECK(setrlimit(RLIMIT_CORE, &no_core) == 0);
+    phase((flags & MEMGUARD_TRACK) != 0 ? "phase thread" : "phase making");
+    CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
+    make_secrets(shared);
+    CHECK_STATUS(memguard_secret_acquire(shared[0], MEMGUARD_READ, &lent), MEMGUARD_OK);
+    atomic_store(&ready, WORKERS - 1);
+    make_secrets(own[0]);
+    CHECK(pthread_create(&other, NULL, work, own[0]) == 0);
+    while (atomic_load(&ready) < WORKERS)
+        sched_yield();
+}
+
+static void end_of_tour(int number, void *arg) {
+    (void)number;
+    (void)arg;
+}
+
+/* Hardened last: then /proc/self is closed to us. The signal goes to this thread, the end comes from the library's. */
+static int tour_signal(void) {
+    const int caught[] = {SIGTERM, SIGHUP};
+    memguard_harden_report report = MEMGUARD_HARDEN_REPORT_INIT;
+    memguard_signal_options options = MEMGUARD_SIGNAL_OPTIONS_INIT;
+    settle_in(0);
+    phase("phase process");
+    options.exit_code = MEMGUARD_EXIT_ZERO;
+    options.wait_ms = 10;
+    CHECK_STATUS(memguard_catch_signal(caught, 2, end_of_tour, NULL, &options), MEMGUARD_OK);
+    CHECK_STATUS(memguard_release_signals(), MEMGUARD_OK);
+    CHECK_STATUS(memguard_catch_crash(0), MEMGUARD_OK);
+    CHECK_STATUS(memguard_release_crash(), MEMGUARD_OK);
+    CHECK_STATUS(memguard_crash_stack(), MEMGUARD_OK);
+    CHECK_STATUS(memguard_catch_signal(caught, 2, end_of_tour, NULL, &options), MEMGUARD_OK);
+    const memguard_status hardened = memguard_harden(MEMGUARD_HARDEN_ALL, &report); /* one may be refused */
+    CHECK(hardened == MEMGUARD_OK || hardened == MEMGUARD_ERR_UNSUPPORTED || hardened == MEMGUARD_ERR_SYSTEM);
+    if (atomic_load(&check_bad) != 0) return 1;
+    (void)syscall(SYS_tgkill, getpid(), gettid(), SIGTERM);
+    for (;;)
+        sched_yield();
+}
+
+static int tour_crash(void) {
+    settle_in(0);
+    phase("phase process");
+    CHECK_STATUS(memguard_catch_crash(MEMGUARD_CRASH_CORE), MEMGUARD_OK);
+    return ((volatile char *)lent.data)[lent.size]; /* a guard page */
+}
+
+static int tour_exit(void) {
+    settle_in(0);
+    phase("phase process");
+    memguard_safe_exit(atomic_load(&check_bad) != 0);
+}
+
+static int tour_panic(void) {
+    settle_in(0);
+    phase("phase process");
+    memguard_safe_panic("%s", "the end of the tour");
+}
+
+static void count_lost(const memguard_lost *lost, void *arg) { *(size_t *)arg += lost->bytes; }
+
+/* Pages of all kinds to look through: private and shared. */
+static int tour_sweep(void) {
+    memguard_sweep result = MEMGUARD_SWEEP_INIT;
+    size_t bytes = 0;
+    settle_in(MEMGUARD_TRACK);
+    phase("phase host");
+    const void *pages = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(pages != MAP_FAILED);
+    phase("phase sweep");
+    CHECK_STATUS(memguard_lost_list(vault, count_lost, &bytes), MEMGUARD_OK);
+    CHECK_STATUS(memguard_lost_sweep(vault, NULL, &result), MEMGUARD_OK);
+    CHECK(bytes == (size_t)2 * RESTS * SIZE && result.looked_at == (uint64_t)2 * RESTS && result.threads == 1);
+    phase("phase host");
+    return atomic_load(&check_bad) != 0;
+}
+
+/* ---- a tour of MEMGUARD_FORK_COPY: the child goes on alone, when its parent is gone ---- */
+
+static int tour_copy(void) {
+    memguard_options options = MEMGUARD_OPTIONS_INIT;
+    int ends[2];
+    char byte = 0;
+    options.fork_policy = MEMGUARD_FORK_COPY;
+    options.backend = MEMGUARD_BACKEND_LOCKED;
+    phase("phase making");
+    CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
+    make_secrets(shared);
+    make_secrets(own[0]);
+    phase("phase host");
+    CHECK(pipe(ends) == 0);
+    phase("phase fork");
+    const pid_t child = fork();
+    phase("phase host");
+    if (child != 0) return child < 0 || atomic_load(&check_bad) != 0;
+    CHECK(close(ends[1]) == 0 && read(ends[0], &byte, 1) == 0); /* the parent's end is closed: it has exited */
+    phase("phase settling");
+    for (int rest = 0; rest < RESTS; rest++)
+        CHECK(borrow_each_way(shared[rest], own[0][rest]) == 0);
+    CHECK_STATUS(memguard_vault_destroy(&vault), MEMGUARD_OK);
+    phase("phase host");
+    puts(atomic_load(&check_bad) == 0 ? "the child was right" : "the child was wrong");
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*go)(void);
+} tours[] = {{"all", tour_all},     {"signal", tour_signal}, {"crash", tour_crash}, {"exit", tour_exit},
+             {"panic", tour_panic}, {"sweep", tour_sweep},   {"copy", tour_copy}};
+
+static int tour(const char *name) {
+    for (size_t i = 0; i < sizeof tours / sizeof tours[0]; i++)
+        if (strcmp(tours[i].name, name) == 0) return tours[i].go();
+    return 2;
+}
+
 int main(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], "tour") == 0) return tour();
+    if (argc > 1) return tour(argv[1]);
     RUN(after_prepare_only_the_listed_calls_are_made);
     RUN(without_prepare_the_same_filter_kills);
     RUN(the_first_rekey_after_prepare_maps_nothing);
