@@ -416,11 +416,14 @@ struct mg__sys_thread {
     pthread_t id;
     void (*run)(void *);
     void *arg;
+    _Atomic uint32_t has_begun;
 };
 
 static void *thread_main(void *arg) {
     struct mg__sys_thread *thread = arg;
     mg__sys_own_thread(true);
+    atomic_store(&thread->has_begun, 1);
+    mg__sys_wake(&thread->has_begun, true);
     thread->run(thread->arg);
     mg__sys_own_thread(false);
     return NULL;
@@ -440,15 +443,20 @@ int mg__sys_thread_start(void (*run)(void *), void *arg, struct mg__sys_thread *
     if (made == NULL) return ENOMEM;
     made->run = run;
     made->arg = arg;
+    atomic_init(&made->has_begun, 0);
     block_most(&most);
     (void)pthread_sigmask(SIG_SETMASK, &most, &saved); /* fails only for an unknown `how` */
     const int error = CALL.thread_create(&made->id, thread_main, made);
     (void)pthread_sigmask(SIG_SETMASK, &saved, NULL);
-    if (error != 0)
+    if (error != 0) {
         free(made);
-    else
-        *thread = made;
-    return error;
+        return error;
+    }
+    /* The calls that a thread makes once, ours and the C library's, must be over before the host sets a filter. */
+    while (atomic_load(&made->has_begun) == 0)
+        mg__sys_wait(&made->has_begun, 0, UINT64_MAX);
+    *thread = made;
+    return 0;
 }
 
 void mg__sys_thread_join(struct mg__sys_thread *thread) {

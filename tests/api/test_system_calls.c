@@ -192,6 +192,25 @@ TEST(a_vault_prepared_while_locked_is_unlocked_and_locked_without_other_calls) {
     CHECK(check_exited(check_child(unlock_under_the_filter, NULL), 0));
 }
 
+/* The housekeeper may not have run at all when the vault is there. */
+static int confined_at_once(void *unused) {
+    memguard_secret secret = {0};
+    (void)unused;
+    vault = vault_with_flags(0);
+    CHECK_STATUS(memguard_secret_random(vault, SIZE, MEMGUARD_SEALED, &secret), MEMGUARD_OK);
+    CHECK_STATUS(memguard_vault_prepare(vault, 1, 1), MEMGUARD_OK);
+    confine();
+    const struct timespec nap = {0, 5000000};
+    (void)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, NULL);
+    (void)syscall(SYS_exit_group, atomic_load(&check_bad) != 0);
+    return 1;
+}
+TEST(a_filter_right_after_the_first_vault_meets_no_beginning_of_the_housekeeper) {
+    if (CHECK_SANITIZED) SKIP("a sanitizer makes system calls of its own");
+    for (int i = 0; i < 50; i++)
+        CHECK(check_exited(check_child(confined_at_once, NULL), 0));
+}
+
 /* ---- the tour, for strace ---- */
 
 /* In the phase `host` this program makes calls of its own. */
@@ -495,6 +514,7 @@ int main(int argc, char **argv) {
     RUN(after_prepare_only_the_listed_calls_are_made);
     RUN(without_prepare_the_same_filter_kills);
     RUN(the_first_rekey_after_prepare_maps_nothing);
+    RUN(a_filter_right_after_the_first_vault_meets_no_beginning_of_the_housekeeper);
     RUN(a_vault_prepared_while_locked_is_unlocked_and_locked_without_other_calls);
     return check_end();
 }
