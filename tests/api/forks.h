@@ -59,7 +59,8 @@ static inline int run_body(void *body) {
     return 0;
 }
 #define ALONE(name) ALONE_UNLESS(name, 0, "")
-#define ALONE_UNLESS(name, impossible, why)                                                                            \
+#define ALONE_UNLESS(name, ...) ALONE_UNLESS_(name, __VA_ARGS__)
+#define ALONE_UNLESS_(name, impossible, why)                                                                           \
     static void alone_##name(void);                                                                                    \
     TEST(name) {                                                                                                       \
         void (*body)(void) = alone_##name;                                                                             \
