@@ -1,6 +1,9 @@
 /* test_fork_copy.c: MEMGUARD_FORK_COPY: a child of fork goes on with a copy of its own; what either does never shows in the
  * other; what other threads had begun ends; vaults that refuse stay behind. Each test has a process of its own; its first call makes
  * the vaults. */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
 #include "api/forks.h"
 
 /* ---- options --------------------------------------------------------------------------------------------- */
@@ -668,6 +671,34 @@ ALONE(vaults_that_refuse_stay_behind_where_others_are_copied) {
     vault_end(m.refused);
 }
 
+/* Where pages of a vault stayed behind the child may have something else. */
+static int keep_what_lies_there(void *arg) {
+    mixed *m = arg;
+    unsigned char *there = (unsigned char *)((uintptr_t)m->view.data & ~(uintptr_t)(page_bytes() - 1));
+    void *mine = mmap(there, page_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (!CHECK(mine == there)) return 1;
+    fill(mine, page_bytes(), 4);
+    if (m->frozen.id != 0) CHECK(all_hold(m->copied, SEED)); /* settled, or not */
+    memguard_emergency_wipe();
+    CHECK(is_pattern(mine, page_bytes(), 4));
+    return 0;
+}
+
+ALONE(an_emergency_wipe_in_a_child_wipes_nothing_where_pages_stayed_behind) {
+    mixed m = {.refused = refusing_vault()};
+    memguard_secret secret = secret_make(m.refused, SIZE, 0, SEED);
+    m.view = borrow(secret, MEMGUARD_READ);
+    IN_CHILD(keep_what_lies_there, &m); /* no copies at all */
+    m.copied = estate_make();
+    IN_CHILD(keep_what_lies_there, &m);
+    m.frozen = secret;
+    IN_CHILD(keep_what_lies_there, &m);
+    CHECK(is_pattern(m.view.data, SIZE, SEED));
+    give_back(&m.view);
+    vault_end(m.copied->vault);
+    vault_end(m.refused);
+}
+
 static int be_refused(void *arg) {
     mixed *m = arg;
     memguard_vault *vault = NULL;
@@ -709,6 +740,7 @@ int main(void) {
     RUN(a_purge_that_waited_for_its_own_borrow_is_completed_in_the_child);
     RUN(a_locked_vault_is_locked_in_the_child_and_unlocked_there_alone);
     RUN(vaults_that_refuse_stay_behind_where_others_are_copied);
+    RUN(an_emergency_wipe_in_a_child_wipes_nothing_where_pages_stayed_behind);
     RUN(a_child_has_no_copy_when_no_vault_to_copy_lives);
     return check_end();
 }

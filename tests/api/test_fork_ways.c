@@ -241,6 +241,7 @@ ALONE(programs_are_started_as_ever) {
 /* ---- handlers of the host -------------------------------------------------------------------------------- */
 
 static estate *handled;
+static memguard_vault *hidden;
 static atomic_int handlers_ran, refused_in_child;
 
 static void call_from_handler(void) {
@@ -248,6 +249,11 @@ static void call_from_handler(void) {
     CHECK(holds_pattern(secret, LONG_SIZE, 3));
     CHECK_STATUS(memguard_secret_destroy(&secret), MEMGUARD_OK);
     CHECK(all_hold(handled, SEED));
+    const size_t fresh_size = (size_t)(64 + atomic_load(&handlers_ran)) * LONG_SIZE; /* of which none is kept ready */
+    memguard_secret hidden_secret = {0}; /* secretmem is made, which forks must not see half done */
+    const memguard_status status = memguard_secret_create(hidden, fresh_size, MEMGUARD_CLOSED, &hidden_secret);
+    CHECK_AMONG(status, ANY_OF(OK) | ANY_OF(ERR_FORKED));
+    if (status == MEMGUARD_OK) CHECK_STATUS(memguard_secret_destroy(&hidden_secret), MEMGUARD_OK);
     atomic_fetch_add(&handlers_ran, 1);
 }
 static void call_early_in_child(void) {
@@ -265,7 +271,7 @@ ALONE(fork_handlers_of_the_host_may_call) {
     handled = NULL;
     estate *e = calloc(1, sizeof *e);
     if (!CHECK(e != NULL)) return;
-    memguard_vault *hidden = refusing_vault(); /* secretmem in handlers, too */
+    hidden = refusing_vault();
     e->vault = copied_vault();
     estate_fill(e);
     handled = e;

@@ -340,6 +340,25 @@ TEST(a_child_never_goes_on_with_a_mutex_that_somebody_held) {
     CHECK_STATUS(memguard_vault_destroy(&vault), MEMGUARD_OK);
 }
 
+/* Views of what stayed behind are nobody's any more: their thread has none, its record is as new. */
+static void borrow_nothing(void *unused) {
+    (void)unused;
+    CHECK(mg__thread_borrows(mg__thread_known(), NULL));
+    CHECK(holds(secrets[0], 1));
+    CHECK(!mg__thread_borrows(mg__thread_known(), NULL));
+}
+
+TEST(views_that_stayed_behind_do_not_count_as_borrows) {
+    memguard_view view = {0};
+    begin_unrested();
+    memguard_vault *refused = make_vault(MEMGUARD_BACKEND_LOCKED, FLAGS);
+    CHECK_STATUS(memguard_secret_acquire(make_secret(refused, 32, 0, 1), MEMGUARD_READ, &view), MEMGUARD_OK);
+    IN_CHILD(borrow_nothing, NULL);
+    CHECK_STATUS(memguard_view_release(&view), MEMGUARD_OK);
+    CHECK_STATUS(memguard_vault_destroy(&refused), MEMGUARD_OK);
+    CHECK_STATUS(memguard_vault_destroy(&vault), MEMGUARD_OK);
+}
+
 int main(void) {
     RUN(no_nonce_is_used_by_two_processes);
     RUN(children_that_seal_under_the_copied_lease_are_noticed_by_this_test);
@@ -347,6 +366,7 @@ int main(void) {
     RUN(a_first_call_that_fails_anywhere_has_used_nothing_and_the_next_one_succeeds);
     RUN(a_call_that_does_not_end_costs_the_child_its_copy_and_no_more);
     RUN(a_fork_from_inside_of_a_call_gives_a_refused_child_at_once);
+    RUN(views_that_stayed_behind_do_not_count_as_borrows);
     RUN(a_child_never_goes_on_with_a_mutex_that_somebody_held);
     return check_end();
 }
