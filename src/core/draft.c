@@ -52,8 +52,8 @@ memguard_status mg__draft_lend(struct mg__draft *draft) {
 
 memguard_status mg__draft_take_back(struct mg__draft *draft) {
     const memguard_status status = mg__vault_come_back(draft->vault, draft->depth);
+    draft->entry->views = 0; /* of a child that has not settled, too: then it ends when that does */
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
-    draft->entry->views = 0;
     return MG_LIKELY(mg__entry_unhold(draft->entry)) ? MEMGUARD_OK : leave(draft);
 }
 
@@ -63,8 +63,8 @@ memguard_status mg__draft_show(struct mg__draft *draft, size_t offset, size_t by
     if (show.thread == NULL) return end_with(draft, mg__fail_plain(MEMGUARD_ERR_MEMORY));
     draft->entry->views = show.thread->number;
     const bool whole = mg__show(&show, draft->data + offset, bytes);
+    draft->entry->views = 0; /* as in take_back */
     if (MG_UNLIKELY(show.lost != MEMGUARD_OK)) return show.lost;
-    draft->entry->views = 0;
     return show.ran && whole ? MEMGUARD_OK : leave(draft);
 }
 
@@ -79,8 +79,8 @@ memguard_status mg__draft_sleep(struct mg__draft *draft) {
 
 bool mg__secret_lives(uint64_t id) {
     const struct mg__entry *entry = mg__entry_at(id);
-    const uint64_t word = entry != NULL ? atomic_load(&entry->word) : MG_WORD_D;
-    return (word ^ id) >> 32 == 0 && (word & MG_WORD_D) == 0;
+    const uint64_t word = entry != NULL ? atomic_load(&entry->word) : 0;
+    return (word ^ id) >> 32 == 0 && (word & (MG_WORD_L | MG_WORD_D)) == MG_WORD_L;
 }
 
 /* Another thread that locks, or looks, is done soon. */

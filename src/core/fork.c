@@ -8,6 +8,7 @@ static _Atomic uint32_t unrecorded;        /* how many are inside without a reco
 static MG_THREAD struct mg__thread *place; /* where this thread has noted that it is inside; null: in `unrecorded` */
 static MG_THREAD unsigned depth;           /* of calls in calls of this thread; 0: it is not inside */
 static MG_THREAD bool naps;                /* not inside, but in a call that a child could not end */
+static MG_THREAD bool settles;             /* this thread makes the child's copies its own */
 
 static struct mg__mutex settling; /* while a child settles, or this process becomes a copier */
 
@@ -51,7 +52,9 @@ static memguard_status settle(void) {
     memguard_status status = MEMGUARD_OK;
     mg__mutex_lock(&settling);
     if (atomic_load(word()) == MG_FORK_UNSETTLED) {
+        settles = true;
         status = mg__settle_child();
+        settles = false;
         if (status == MEMGUARD_OK) atomic_store(word(), MG_FORK_COPIER);
     }
     mg__mutex_unlock(&settling);
@@ -89,6 +92,9 @@ static memguard_status go_in(void) {
 memguard_status mg__call_begin(bool *announced) {
     /* By the word or, where it cannot tell, by the process number: then there are no copies. */
     if (mg__sys_is_refused_child()) return mg__fail_plain(MEMGUARD_ERR_FORKED);
+    /* Inside a call that came back to a child which could not settle: it only ends. */
+    if (MG_UNLIKELY(depth != 0 && !settles && atomic_load(word()) == MG_FORK_UNSETTLED))
+        return mg__fail_plain(MEMGUARD_ERR_FORKED);
     if (depth++ == 0) {
         const memguard_status status = go_in();
         if (MG_UNLIKELY(status != MEMGUARD_OK)) {

@@ -204,7 +204,8 @@ static uint64_t end_entry(struct mg__vault *vault, struct mg__entry *entry, uint
 
 /* What lies open is sealed. Exclusive owner. A failure (no memory, a vault that is being locked) is tried again. */
 static void seal_owned(struct mg__vault *vault, struct mg__entry *entry, struct mg__limits *limits) {
-    memguard_status status = mg__gate_check(vault);
+    const bool sealed = atomic_load(&entry->rest) == MEMGUARD_SEALED; /* by a lock, which may last */
+    memguard_status status = sealed ? MEMGUARD_OK : mg__gate_check(vault);
     if (status == MEMGUARD_OK) status = mg__secret_change_rest(vault, entry, MEMGUARD_SEALED);
     if (status == MEMGUARD_OK) atomic_store(&limits->seal_at_ms, 0);
     mg__secret_after(entry, mg__entry_unseize(entry));

@@ -281,7 +281,7 @@ static void settle(struct mg__vault *vault, struct mg__thread *thread) {
 }
 
 void mg__purges_settle(void) {
-    struct mg__thread *thread = mg__thread_known();
+    struct mg__thread *thread = mg__thread_heir();
     uint32_t unfinished = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t i = 0; i < mg__vault_count(); i++) {

@@ -24,7 +24,7 @@ static void close_left_open(struct mg__vault *vault, struct mg__entry *entry, ui
 
 /* A draft whose maker is not here: nobody will ever know its handle. */
 static bool is_abandoned(const struct mg__entry *entry, uint64_t word) {
-    const struct mg__thread *thread = mg__thread_known();
+    const struct mg__thread *thread = mg__thread_heir();
     const bool lent_to_us = (word & MG_WORD_X) != 0 && thread != NULL && entry->views == thread->number;
     return mg__entry_is_draft(entry) && !lent_to_us;
 }

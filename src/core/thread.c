@@ -168,6 +168,12 @@ bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault 
 
 /* ---- forks ---- */
 
+static struct mg__thread *heir; /* in a child: of the thread that forked; the first call may come from another one */
+
+struct mg__thread *mg__thread_heir(void) {
+    return heir;
+}
+
 bool mg__threads_are_unlocked(void) { return mg__mutex_is_free(&mutex); }
 
 /* Records are made one after another. */
@@ -197,8 +203,9 @@ void mg__thread_drop_use(struct mg__use_link *link) {
 /* The links lie on the stacks of threads that are not here: nothing else has been written there yet. */
 void mg__threads_part(void) {
     uint32_t number = 0;
+    heir = self;
     for (struct mg__thread *thread; (thread = next_record(&number)) != NULL;) {
-        if (thread == self) continue;
+        if (thread == heir) continue;
         struct mg__use_link *link = atomic_exchange(&thread->uses, NULL);
         for (; link != NULL; link = link->outer)
             mg__thread_drop_use(link);
@@ -220,7 +227,7 @@ void mg__threads_settle(void) {
     for (struct mg__thread *thread; (thread = next_record(&number)) != NULL;) {
         if (thread->is_free) continue;
         forget_views(thread);
-        if (thread == self) continue;
+        if (thread == heir) continue;
         mg__thread_leave_scopes(thread);
         atomic_store(&thread->orphan, true);
         mg__thread_settle(thread);

@@ -55,11 +55,14 @@ static struct extent nearest_in(const struct mg__region *region, uintptr_t at) {
     return nearest;
 }
 
+/* How much a stream or large secret shows is not known here: nothing is said rather than its whole size. */
 static struct extent shown_in(const struct mg__region *region) {
     const uint64_t owner = mg__use_page_owner(region);
     const struct mg__entry *entry = owner == 0 ? NULL : mg__entry_at(owner);
     const struct extent none = {0, 0};
-    return entry == NULL ? none : at_end_of(region, atomic_load_explicit(&entry->bytes, memory_order_relaxed));
+    return entry == NULL || !is_live_secret(entry)
+               ? none
+               : at_end_of(region, atomic_load_explicit(&entry->bytes, memory_order_relaxed));
 }
 
 static struct extent extent_of(const struct mg__region *region, uintptr_t at) {

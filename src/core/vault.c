@@ -362,6 +362,7 @@ static void leave_behind(struct mg__vault *vault) {
     if (!mg__vault_alive(vault)) {
         atomic_store(&vault->control.state, 0);
         memset((void *)&vault->coffer, 0, sizeof vault->coffer);
+        memset((void *)&vault->windows, 0, sizeof vault->windows);
         vault->arena = NULL;
     } else if (!mg__kind_is_copied(vault->kind)) {
         atomic_store(&vault->gate, MG_GATE_FORKED);
@@ -393,7 +394,7 @@ void mg__vault_close_all(void) {
     for (uint32_t i = 0; i < MG_VAULTS; i++) {
         struct mg__vault *vault = mg__vault_by_index(i);
         if (vault == NULL) return; /* structs are made one after another */
-        atomic_store(&vault->gate, MG_GATE_NO_KEY);
+        if (atomic_load(&vault->gate) != MG_GATE_FORKED) atomic_store(&vault->gate, MG_GATE_NO_KEY);
     }
 }
 

@@ -166,11 +166,12 @@ void mg__thread_leave_scopes(struct mg__thread *thread); /* scope.c */
 /* Ends a `use` in a child without its thread, as far as can be done at once; the rest is done when the child settles. */
 void mg__thread_drop_use(struct mg__use_link *link);
 /* For forks. outside: nobody is inside. part: in the fork handler of a child; what other threads use is not used any more.
- * settle: their scopes close, as when threads end; views go on. */
+ * settle: their scopes close, as when threads end; views go on. heir: who forked, and lives on; null: had called nothing. */
 bool mg__threads_are_outside(void);
 bool mg__threads_are_unlocked(void);
 void mg__threads_part(void);
 void mg__threads_settle(void);
+struct mg__thread *mg__thread_heir(void);
 
 /* ---- secrets (secret.c) ---- */
 

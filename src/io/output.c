@@ -45,13 +45,22 @@ memguard_status mg__outlet_write(int descriptor, const void *bytes, size_t count
     return MEMGUARD_OK;
 }
 
+struct writing {
+    int descriptor;
+    uint64_t handle;
+    memguard_status status;
+};
+
+static int write_all(const void *bytes, size_t size, void *arg) {
+    struct writing *writing = arg;
+    writing->status = mg__outlet_write(writing->descriptor, bytes, size, writing->handle);
+    return 0;
+}
+
+/* By `use`, not by a view: that would stay borrowed for ever in a child that another thread forks meanwhile. */
 memguard_status memguard_secret_write(memguard_secret secret, int descriptor) {
-    memguard_view view = {0};
-    MG_REFUSE_FORKED();
-    const memguard_status status = memguard_secret_acquire(secret, MEMGUARD_READ, &view);
-    if (status != MEMGUARD_OK) return status;
-    const memguard_status written = mg__outlet_write(descriptor, view.data, view.size, secret.id);
+    struct writing writing = {descriptor, secret.id, MEMGUARD_OK};
+    const memguard_status shown = memguard_secret_use(secret, write_all, &writing, NULL);
     /* A page that was taken away is why the kernel could not read it. */
-    const memguard_status released = memguard_view_release(&view);
-    return released != MEMGUARD_OK ? released : written;
+    return shown != MEMGUARD_OK ? shown : writing.status;
 }

@@ -97,14 +97,30 @@ static void end_line(const struct dialog *dialog) {
     (void)put; /* for the eye only */
 }
 
+/* A terminal that stands still keeps these two waiting; a fork does not wait for them. */
+static memguard_status hide(struct dialog *dialog, int *error) {
+    const unsigned depth = mg__call_park();
+    *error = mg__sys_tty_hide(dialog->input, &dialog->tty);
+    return mg__call_unpark(depth);
+}
+
+static memguard_status restore(struct dialog *dialog, bool drop_input, int *error) {
+    const unsigned depth = mg__call_park();
+    *error = mg__sys_tty_restore(&dialog->tty, drop_input);
+    end_line(dialog);
+    return mg__call_unpark(depth);
+}
+
 static memguard_status ask_hidden(struct mg__intake *intake, struct dialog *dialog, size_t *size) {
-    const int hidden = mg__sys_tty_hide(dialog->input, &dialog->tty);
+    int hidden = 0, restored = 0;
+    memguard_status status = hide(dialog, &hidden);
+    if (status != MEMGUARD_OK) return status; /* a child: the draft is not here */
     if (hidden != 0) return end_with(intake, hidden, "the terminal does not hide what is typed");
-    memguard_status status = say_asleep(intake, dialog);
+    status = say_asleep(intake, dialog);
     if (status == MEMGUARD_OK) status = read_line(intake, dialog, size);
     if (status == MEMGUARD_OK) status = mg__draft_sleep(&intake->draft);
-    const int restored = mg__sys_tty_restore(&dialog->tty, status != MEMGUARD_OK);
-    end_line(dialog);
+    const memguard_status back = restore(dialog, status != MEMGUARD_OK, &restored);
+    if (status == MEMGUARD_OK) status = back;
     if (status != MEMGUARD_OK) return status;
     if (restored != 0) return end_with(intake, restored, "the terminal could not be restored");
     return mg__draft_wake(&intake->draft);

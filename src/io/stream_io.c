@@ -133,9 +133,23 @@ static memguard_status gather(struct large_intake *into) {
     return into->bytes != 0 ? MEMGUARD_OK : mg__fail_plain(MEMGUARD_ERR_EMPTY);
 }
 
+/* Whether its handle is told to nobody yet: then it ends in a child, like the draft. */
+static memguard_status keep_to_ourselves(memguard_large large, bool ours) {
+    struct mg__chunked *chunked = NULL;
+    const memguard_status status = mg__chunked_pin(large.id, MG_OBJECT_LARGE, &chunked);
+    if (status != MEMGUARD_OK) return status;
+    if (ours)
+        atomic_fetch_or(&chunked->entry->flags, MG_ENTRY_DRAFT);
+    else
+        atomic_fetch_and(&chunked->entry->flags, (uint8_t)~MG_ENTRY_DRAFT);
+    mg__chunked_unpin(chunked);
+    return MEMGUARD_OK;
+}
+
 static memguard_status fill_large(struct large_intake *into) {
     memguard_status status = gather(into);
     if (status == MEMGUARD_OK && into->bytes != into->room) status = memguard_large_resize(into->large, into->bytes);
+    if (status == MEMGUARD_OK) status = keep_to_ourselves(into->large, false);
     if (status == MEMGUARD_OK) return status;
     const memguard_status destroyed = memguard_large_destroy(&into->large);
     (void)destroyed; /* STALE: a purge was first */
@@ -165,7 +179,8 @@ memguard_status memguard_large_from_fd(memguard_vault *vault, int descriptor, ui
     into.room = lesser(chunk_bytes, most);
     status = memguard_large_create(vault, into.room, options, &into.large);
     if (status != MEMGUARD_OK) return status;
-    status = mg__draft_begin(vault, chunk_bytes, MEMGUARD_SEALED, &into.intake.draft);
+    status = keep_to_ourselves(into.large, true);
+    if (status == MEMGUARD_OK) status = mg__draft_begin(vault, chunk_bytes, MEMGUARD_SEALED, &into.intake.draft);
     if (status != MEMGUARD_OK) {
         const memguard_status destroyed = memguard_large_destroy(&into.large);
         (void)destroyed; /* STALE: a purge was first */

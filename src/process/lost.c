@@ -12,7 +12,7 @@ bool mg__lost_is_secret(struct mg__entry *entry, const struct mg__vault *vault, 
     *word = atomic_load(&entry->word);
     if ((*word & (MG_WORD_L | MG_WORD_S | MG_WORD_D | MG_WORD_R)) != MG_WORD_L) return false;
     if (atomic_load(&entry->vault) != vault->index + 1) return false;
-    if ((atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0) return false;
+    if ((atomic_load(&entry->flags) & (MG_ENTRY_EXPIRED | MG_ENTRY_DRAFT)) != 0) return false;
     return (atomic_load(&entry->word) ^ *word) >> 32 == 0;
 }
 
@@ -31,6 +31,12 @@ bool mg__lost_describe(struct mg__entry *entry, const struct mg__vault *vault, u
     return (atomic_load(&entry->word) ^ word) >> 32 == 0;
 }
 
+memguard_status mg__lost_find(const memguard_vault *token, const struct mg__vault **vault) {
+    *vault = mg__vault_find(token);
+    if (*vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    return mg__vault_is_here(*vault) ? MEMGUARD_OK : mg__fail_plain(MEMGUARD_ERR_FORKED);
+}
+
 /* ---- list ---- */
 
 struct teller {
@@ -39,10 +45,18 @@ struct teller {
 };
 
 /* The host's function may take its time. A fork does not wait for it, except in the midst of a purge. */
-static memguard_status tell(const struct teller *teller, const memguard_lost *lost, bool at_end) {
-    const unsigned depth = at_end ? 0 : mg__call_park();
+memguard_status mg__lost_tell(const struct mg__vault *vault, memguard_lost_fn *fn, const memguard_lost *lost,
+                              void *arg) {
+    const unsigned depth = mg__call_park();
+    fn(lost, arg);
+    return mg__vault_come_back(vault, depth);
+}
+
+static memguard_status tell(const struct mg__vault *vault, const struct teller *teller, const memguard_lost *lost,
+                            bool at_end) {
+    if (!at_end) return mg__lost_tell(vault, teller->fn, lost, teller->arg);
     teller->fn(lost, teller->arg);
-    return at_end ? MEMGUARD_OK : mg__call_unpark(depth);
+    return MEMGUARD_OK;
 }
 
 /* at_end: only those that were not told yet. A secret that is just being made is not there yet. FORKED: in a child. */
@@ -55,7 +69,7 @@ static memguard_status tell_all(const struct mg__vault *vault, const struct tell
         uint64_t word = 0;
         if (!mg__lost_is_secret(entry, vault, &word) || !mg__lost_describe(entry, vault, word, &lost)) continue;
         if (at_end && (atomic_fetch_or(&entry->marks, MG_MARK_TOLD) & MG_MARK_TOLD) != 0) continue;
-        status = tell(teller, &lost, at_end);
+        status = tell(vault, teller, &lost, at_end);
     }
     return status;
 }
@@ -64,9 +78,9 @@ memguard_status memguard_lost_list(memguard_vault *token, memguard_lost_fn *fn, 
     const struct teller teller = {fn, arg};
     MG_REFUSE_FORKED();
     if (token == NULL || fn == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    const struct mg__vault *vault = mg__vault_find(token);
-    if (vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
-    return tell_all(vault, &teller, false);
+    const struct mg__vault *vault = NULL;
+    const memguard_status status = mg__lost_find(token, &vault);
+    return status == MEMGUARD_OK ? tell_all(vault, &teller, false) : status;
 }
 
 /* ---- watch ---- */

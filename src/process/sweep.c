@@ -20,7 +20,7 @@ enum { BLOCK = 256 * 1024, CARRY = 8, DEFAULT_TIMEOUT_MS = 2000 };
 enum { HOLE_ALWAYS, HOLE_STACK };
 
 struct sweep {
-    struct mg__vault *vault;
+    const struct mg__vault *vault;
     memguard_sweep_options options;
     memguard_sweep result;
     uint64_t deadline_ns;
@@ -307,17 +307,21 @@ static bool describe(const struct sweep *sweep, uint64_t id, memguard_lost *lost
            mg__lost_describe(entry, sweep->vault, word, lost);
 }
 
-static void settle_one(struct sweep *sweep, const struct mg__ref *ref) {
+static memguard_status settle_one(struct sweep *sweep, const struct mg__ref *ref) {
     memguard_lost lost;
-    if (ref->found || !describe(sweep, ref->id, &lost)) return;
+    if (ref->found || !describe(sweep, ref->id, &lost)) return MEMGUARD_OK;
     sweep->result.lost++;
     if (ref->twice) seal(sweep, ref->id, lost.rest, lost.borrows);
-    if (sweep->options.fn != NULL && describe(sweep, ref->id, &lost)) sweep->options.fn(&lost, sweep->options.arg);
+    if (sweep->options.fn == NULL || !describe(sweep, ref->id, &lost)) return MEMGUARD_OK;
+    return mg__lost_tell(sweep->vault, sweep->options.fn, &lost, sweep->options.arg);
 }
 
-static void settle(struct sweep *sweep) {
-    for (size_t i = 0; i < sweep->refs->count; i++)
-        settle_one(sweep, &sweep->refs->refs[i]);
+/* FORKED: the host's function forked, and this is a child that has nothing to go on with. */
+static memguard_status settle(struct sweep *sweep) {
+    memguard_status status = MEMGUARD_OK;
+    for (size_t i = 0; status == MEMGUARD_OK && i < sweep->refs->count; i++)
+        status = settle_one(sweep, &sweep->refs->refs[i]);
+    return status;
 }
 
 static memguard_status explain(const struct sweep *sweep, int error) {
@@ -376,9 +380,9 @@ static memguard_status run(struct sweep *sweep) {
     if (!memory_can_be_read()) return explain(sweep, ENOSYS);
     sweep->deadline_ns = mg__sys_now_ns() + sweep->options.timeout_ms * 1000000ULL;
     const int error = stop_and_look(sweep);
-    if (error == 0) settle(sweep);
+    const memguard_status settled = error == 0 ? settle(sweep) : MEMGUARD_OK;
     drop_map(sweep);
-    return error == 0 ? MEMGUARD_OK : explain(sweep, error);
+    return error == 0 ? settled : explain(sweep, error);
 }
 
 /* Its frame is the last that is ours: handles pass through those below only. */
@@ -390,9 +394,8 @@ sweep_from_here(memguard_vault *token, const memguard_sweep_options *given, memg
     if (result != NULL) mg__out_struct(result, result->size, &sweep.result, sizeof sweep.result);
     if (token == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     memguard_status status = read_options(given, &sweep.options);
+    if (status == MEMGUARD_OK) status = mg__lost_find(token, &sweep.vault);
     if (status != MEMGUARD_OK) return status;
-    sweep.vault = mg__vault_find(token);
-    if (sweep.vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
     status = run(&sweep);
     if (status == MEMGUARD_OK && result != NULL)
         mg__out_struct(result, result->size, &sweep.result, sizeof sweep.result);
