@@ -34,7 +34,7 @@ static memguard_status room_for_one_more(void) {
     int error = 0;
     if (drawn / BLOCK >= BLOCKS) return mg__fail(MEMGUARD_ERR_LIMIT, 0, "no more nonce prefixes: %u were drawn", drawn);
     if (atomic_load_explicit(&blocks[drawn / BLOCK], memory_order_relaxed) != NULL) return MEMGUARD_OK;
-    struct prefix *block = mg__sys_map_table(sizeof(struct prefix) * BLOCK, &error);
+    struct prefix *block = mg__sys_map_sparse_table(sizeof(struct prefix) * BLOCK, &error);
     if (block == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, sizeof(struct prefix) * BLOCK);
     atomic_store_explicit(&blocks[drawn / BLOCK], block, memory_order_release);
     return MEMGUARD_OK;

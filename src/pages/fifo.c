@@ -5,7 +5,7 @@
 int mg__fifo_start(struct mg__fifo *fifo) {
     int error = 0;
     if (atomic_load(&fifo->cells) == NULL)
-        atomic_store(&fifo->cells, mg__sys_map_table(sizeof(struct mg__fifo_cell) * MG_FIFO_CELLS, &error));
+        atomic_store(&fifo->cells, mg__sys_map_sparse_table(sizeof(struct mg__fifo_cell) * MG_FIFO_CELLS, &error));
     return error;
 }
 

@@ -20,6 +20,9 @@ size_t mg__sys_page(void);
 void *mg__sys_reserve(size_t bytes, int *error);
 /* Ordinary zero pages, readable and writable, for tables (never plaintext). */
 void *mg__sys_map_table(size_t bytes, int *error);
+/* The same for tables of which most is never touched: left out of dumps. In one that goes through a pipe there are no
+ * holes: all their zeros would be written. */
+void *mg__sys_map_sparse_table(size_t bytes, int *error);
 int mg__sys_unmap(void *address, size_t bytes);
 int mg__sys_protect(void *address, size_t bytes, int access);
 

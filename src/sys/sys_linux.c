@@ -89,6 +89,15 @@ void *mg__sys_map_table(size_t bytes, int *error) {
 
 static int result(int returned) { return returned == 0 ? 0 : errno; }
 
+void *mg__sys_map_sparse_table(size_t bytes, int *error) {
+    void *address = mg__sys_map_table(bytes, error);
+    if (address == NULL) return NULL;
+    *error = result(CALL.madvise(address, bytes, MADV_DONTDUMP));
+    if (*error == 0) return address;
+    (void)mg__sys_unmap(address, bytes); /* at worst address space stays */
+    return NULL;
+}
+
 int mg__sys_unmap(void *address, size_t bytes) { return result(CALL.munmap(address, bytes)); }
 
 int mg__sys_protect(void *address, size_t bytes, int access) {
