@@ -5,15 +5,9 @@
 
 _Static_assert(MEMGUARD_HARDEN_ALL == (1U << MG_HARDENINGS) - 1, "a function for each bit");
 
-/* true: failed for want of the feature alone. */
-static bool turn_on(memguard_harden_report *report) {
-    bool absent = true;
-    for (unsigned bit = 0; bit < MG_HARDENINGS; bit++) {
-        if ((report->wanted & (1U << bit)) == 0) continue;
-        report->os_error[bit] = mg__harden_turn_on(bit);
-        if (report->os_error[bit] != 0) absent = absent && mg__harden_is_absent(report->os_error[bit]);
-    }
-    return absent;
+static void turn_on(memguard_harden_report *report) {
+    for (unsigned bit = 0; bit < MG_HARDENINGS; bit++)
+        if ((report->wanted & (1U << bit)) != 0) report->os_error[bit] = mg__harden_turn_on(bit);
 }
 
 static void look(memguard_harden_report *report) {
@@ -25,11 +19,18 @@ static void look(memguard_harden_report *report) {
     report->core_bytes = mg__harden_core_bytes();
 }
 
-static memguard_status outcome(const memguard_harden_report *report, bool absent) {
+/* Whether all that failed did so for want of the feature. */
+static bool is_all_absent(const memguard_harden_report *report) {
+    for (unsigned bit = 0; bit < MG_HARDENINGS; bit++)
+        if ((report->failed & (1U << bit)) != 0 && !mg__harden_is_absent(report->os_error[bit])) return false;
+    return true;
+}
+
+static memguard_status outcome(const memguard_harden_report *report) {
     static const char *const names[MG_HARDENINGS] = {"DUMPABLE", "CORE", "MDWE", "NO_NEW_PRIVS", "SPECULATION"};
     if (report->failed == 0) return MEMGUARD_OK;
     const unsigned bit = (unsigned)__builtin_ctz(report->failed);
-    return mg__fail(absent ? MEMGUARD_ERR_UNSUPPORTED : MEMGUARD_ERR_SYSTEM, report->os_error[bit],
+    return mg__fail(is_all_absent(report) ? MEMGUARD_ERR_UNSUPPORTED : MEMGUARD_ERR_SYSTEM, report->os_error[bit],
                     "hardening %s is not in force (errno %d); all that are not: 0x%x", names[bit],
                     report->os_error[bit], report->failed);
 }
@@ -41,8 +42,8 @@ memguard_status memguard_harden(uint32_t flags, memguard_harden_report *given) {
     if (given != NULL && !mg__out_struct_fits(given->size))
         return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "report: size %zu is no size", given->size);
     report.wanted = flags;
-    const bool absent = turn_on(&report);
+    turn_on(&report);
     look(&report);
     if (given != NULL) mg__out_struct(given, given->size, &report, sizeof report);
-    return outcome(&report, absent);
+    return outcome(&report);
 }

@@ -30,14 +30,21 @@ static _Atomic int end_code;
 
 /* ---- the end ---- */
 
-/* Whoever faults now does so on memory that was taken away from it: it waits for the end. */
+/* A forked child has the hooks, and not the thread. */
+static bool is_of_another_process(void) {
+    return mg__signal_is_foreign() || mg__sys_process_id() != atomic_load(&catcher);
+}
+
+/* Whoever faults now does so on memory that was taken away from it: it waits for the end. Where the thread that ends the
+ * process cannot go on (a function of the host's that hears of lost secrets) the purge is not done. */
 static void on_fault_at_end(struct mg__signal *signal) {
-    if (mg__signal_is_foreign()) {
+    if (is_of_another_process()) {
         mg__signal_hand_back(signal);
         return;
     }
-    if (mg__sys_thread_id() == atomic_load(&ender)) mg__sys_end(atomic_load(&end_code));
-    mg__signal_park(signal);
+    if (mg__sys_thread_id() != atomic_load(&ender)) mg__signal_park(signal);
+    memguard_emergency_wipe();
+    mg__sys_end(atomic_load(&end_code));
 }
 
 /* So that the exit code is the one asked for. Refused: then a fault may come first, and ends the process too. */
@@ -65,7 +72,7 @@ static _Noreturn void end_in_order(const struct plan *plan) {
 
 static void on_signal(struct mg__signal *signal) {
     uint32_t seen = WAITING;
-    const bool foreign = mg__signal_is_foreign() || mg__sys_process_id() != atomic_load(&catcher);
+    const bool foreign = is_of_another_process();
     if (!foreign && atomic_compare_exchange_strong(&word, &seen, (uint32_t)signal->number))
         mg__sys_wake(&word, true);
     else if (foreign || seen == RELEASED)
@@ -177,14 +184,16 @@ static struct plan plan_of(const memguard_signal_options *options, memguard_sign
     return (struct plan){true, fn, arg, code, options->wait_ms == 0 ? DEFAULT_WAIT_MS : options->wait_ms};
 }
 
-/* In a forked child that goes on with copies: what its parent caught is given back, the thread is not here. */
+/* In a forked child that goes on with copies: what its parent caught is given back, the thread is not here. The catcher
+ * last: before that a signal goes to the former handler. */
 static void forget_the_parents(void) {
     const int32_t self = mg__sys_process_id();
-    if (atomic_exchange(&catcher, self) == self || watcher == NULL) return;
+    if (atomic_load(&catcher) == self) return;
     watcher = NULL;
     atomic_store(&word, RELEASED);
     for (int i = 1; i < MG_SIGNALS; i++)
         (void)release(i); /* refused: then it is caught still, and goes to the former handler when it comes */
+    atomic_store(&catcher, self);
 }
 
 static memguard_status check_free(const int *signals, size_t count) {

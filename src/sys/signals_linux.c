@@ -287,16 +287,17 @@ static int32_t signal_others(int number) {
     return got < 0 ? -1 : others;
 }
 
+/* Those that had stopped before the list was read have made no thread behind it. */
 bool mg__signal_park_others(uint32_t wait_ms) {
     const uint64_t until = mg__sys_now_ns() + wait_ms * 1000000ULL;
     const int number = parking_signal();
     unsigned step = 64;
-    int32_t others = number == 0 ? -1 : signal_others(number);
-    while (others >= 0 && others != atomic_load(&parked) && mg__sys_now_ns() < until) {
+    for (;;) {
+        const int32_t stopped = atomic_load(&parked), others = number == 0 ? -1 : signal_others(number);
+        if (others < 0 || others == stopped) return others >= 0;
+        if (mg__sys_now_ns() >= until) return false;
         mg__sys_backoff(&step);
-        others = signal_others(number);
     }
-    return others == atomic_load(&parked);
 }
 
 /* ---- alternate stacks ---- */
@@ -309,9 +310,7 @@ struct stack {
 };
 
 static MG_THREAD struct stack own_stack;
-static struct mg__mutex key_mutex;
-static pthread_key_t key;
-static bool has_key;
+static _Atomic uint32_t key_made; /* the key, and one more; no mutex, or a child of fork might find it locked */
 
 /* At thread exit, and when asked for. While somebody runs on it, it stays. */
 static void take_stack(void *unused) {
@@ -331,12 +330,14 @@ static void take_stack(void *unused) {
 void mg__signal_stack_take(void) { take_stack(NULL); }
 
 static int make_key(void) {
-    int error = 0;
-    mg__mutex_lock(&key_mutex);
-    if (!has_key) error = CALL.key_create(&key, take_stack);
-    has_key = error == 0;
-    mg__mutex_unlock(&key_mutex);
-    return error;
+    pthread_key_t key = 0;
+    uint32_t none = 0;
+    if (atomic_load(&key_made) != 0) return 0;
+    const int error = CALL.key_create(&key, take_stack);
+    if (error != 0) return error;
+    if (!atomic_compare_exchange_strong(&key_made, &none, key + 1))
+        (void)pthread_key_delete(key); /* another thread was faster; ours is valid */
+    return 0;
 }
 
 /* Left out of dumps; copied at fork, since a former handler may fork while it runs on it. */
@@ -361,7 +362,7 @@ static int install_stack(void) {
     memset(&ours, 0, sizeof ours);
     ours.ss_sp = stack.reservation + mg__sys_page();
     ours.ss_size = stack.bytes;
-    error = pthread_setspecific(key, &own_stack); /* any value but null: the hook at thread exit */
+    error = pthread_setspecific(atomic_load(&key_made) - 1, &own_stack); /* any value but null: the hook at thread exit */
     if (error == 0) error = result(CALL.sigaltstack(&ours, NULL));
     if (error == 0)
         own_stack = stack;

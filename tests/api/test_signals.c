@@ -169,6 +169,51 @@ TEST(a_flood_of_signals_while_threads_borrow_always_ends_with_1) {
         if (!CHECK(exited_with(play(flood, NULL), 1))) break;
 }
 
+/* ---- the thread that ends the process cannot go on ---- */
+
+static memguard_secret shown;
+
+/* The pages that are wiped last are those that were made first: time enough to tell. */
+static void *watch_byte(void *unused) {
+    (void)unused;
+    memguard_view view = borrow(shown, MEMGUARD_READ);
+    atomic_store(&told->used_in_fn, 1);
+    while (first_byte_is_right(view.data)) {
+    }
+    atomic_store(&told->was_stale, 1);
+    return NULL;
+}
+
+static void crash_when_told(const memguard_lost *lost, void *unused) {
+    (void)lost, (void)unused;
+    atomic_store(&told->fn_ran, 1);
+    raise(SIGSEGV);
+}
+
+static int function_crashes_in_purge(void *unused) {
+    memguard_options options = MEMGUARD_OPTIONS_INIT;
+    pthread_t thread;
+    (void)unused;
+    alarm(60);
+    options.backend = MEMGUARD_BACKEND_PLAIN;
+    CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
+    secret = secret_make(vault, 64 << 20, MEMGUARD_MAPPED, 2);
+    shown = secret_make(vault, 3 * page_bytes(), MEMGUARD_MAPPED, 1);
+    CHECK(pthread_create(&thread, NULL, watch_byte, NULL) == 0);
+    wait_for(&told->used_in_fn, 1);
+    CHECK_STATUS(memguard_lost_watch(crash_when_told, NULL), MEMGUARD_OK);
+    catch_with(SIGTERM, NULL, 7, 10000);
+    raise(SIGTERM);
+    sleep_for_ever();
+    return 0;
+}
+
+TEST(a_crash_in_the_purge_wipes_and_the_exit_code_stays) {
+    CHECK(exited_with(play(function_crashes_in_purge, NULL), 7));
+    CHECK(atomic_load(&told->fn_ran) == 1 && atomic_load(&told->used_in_fn) == 1);
+    CHECK(atomic_load(&told->was_stale) == 1);
+}
+
 static void leave(int number, void *arg) {
     (void)number;
     exit(*(int *)arg);
@@ -559,6 +604,7 @@ int main(void) {
     RUN(a_second_signal_while_the_function_blocks_ends_with_the_code_of_the_first);
     RUN(a_second_signal_while_the_purge_waits_ends_at_once);
     RUN(a_flood_of_signals_while_threads_borrow_always_ends_with_1);
+    RUN(a_crash_in_the_purge_wipes_and_the_exit_code_stays);
     RUN(the_function_may_end_the_process_itself);
     RUN(other_handlers_stay_and_release_puts_everything_back);
     RUN(a_handler_that_the_host_installed_later_stays);

@@ -151,6 +151,25 @@ TEST(a_hardening_that_is_refused_is_reported_with_its_error_and_the_others_are_t
     CHECK(report.failed == 0);
 }
 
+static int absent_prctl(int what, unsigned long a, unsigned long b) {
+    if (what != PR_SET_NO_NEW_PRIVS) return real_harden.prctl(what, a, b);
+    errno = EINVAL;
+    return -1;
+}
+
+TEST(what_is_in_force_in_spite_of_a_refusal_does_not_decide_the_status) {
+    const uint32_t two = MEMGUARD_HARDEN_NO_NEW_PRIVS | MEMGUARD_HARDEN_CORE;
+    const struct rlimit little = {1, RLIM_INFINITY};
+    memguard_harden_report report = MEMGUARD_HARDEN_REPORT_INIT;
+    if (setrlimit(RLIMIT_CORE, &little) != 0) SKIP("the core limit is too low for a test");
+    fails_with = EPERM;
+    mg__harden_table.prctl = absent_prctl;
+    mg__harden_table.setrlimit = my_setrlimit;
+    CHECK_STATUS(memguard_harden(two, &report), MEMGUARD_ERR_UNSUPPORTED);
+    CHECK(report.failed == MEMGUARD_HARDEN_NO_NEW_PRIVS && report.os_error[1] == EPERM);
+    mg__harden_table = real_harden;
+}
+
 int main(void) {
     real_signals = mg__signals_table;
     real_harden = mg__harden_table;
@@ -160,5 +179,6 @@ int main(void) {
     RUN(a_caught_signal_that_cannot_be_installed_takes_the_others_back);
     RUN(without_a_thread_no_signal_is_caught);
     RUN(a_hardening_that_is_refused_is_reported_with_its_error_and_the_others_are_tried);
+    RUN(what_is_in_force_in_spite_of_a_refusal_does_not_decide_the_status);
     return check_end();
 }
