@@ -57,7 +57,8 @@ static void look(const char *state, unsigned plain, int shares) {
     int good = 1;
     scan_memory(&result);
     good &= CHECK(runs_of(&result, SCAN_P) == plain);
-    for (size_t i = 0; i < sizeof never / sizeof never[0]; i++) good &= CHECK(runs_of(&result, never[i]) == 0);
+    for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
+        good &= CHECK(runs_of(&result, never[i]) == 0);
     good &= CHECK((runs_of(&result, SCAN_X) != 0) == (shares != 0) && (runs_of(&result, SCAN_Y) != 0) == (shares != 0));
     if (!good) {
         printf("that was: %s, %u runs of plaintext\n", state, runs_of(&result, SCAN_P));
@@ -132,7 +133,8 @@ static int stay(const void *bytes, size_t size, void *arg) {
     (void)size, (void)arg;
     shown = bytes;
     atomic_store(&stage, 1);
-    while (atomic_load(&stage) == 1) usleep(1000);
+    while (atomic_load(&stage) == 1)
+        usleep(1000);
     return 0;
 }
 static void *use_and_stay(void *arg) {
@@ -155,7 +157,8 @@ TEST(what_other_threads_were_shown_is_wiped_by_the_first_call) {
     begin();
     atomic_store(&stage, 0);
     CHECK(pthread_create(&thread, NULL, use_and_stay, NULL) == 0);
-    while (atomic_load(&stage) == 0) usleep(1000);
+    while (atomic_load(&stage) == 0)
+        usleep(1000);
     in_child(end_what_others_saw);
     atomic_store(&stage, 2);
     CHECK(pthread_join(thread, NULL) == 0);
@@ -168,7 +171,8 @@ TEST(scanner_can_work_here) { SKIP(why_not); }
 
 int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 4096);
-    why_not = CHECK_SANITIZED ? "under a sanitizer: its shadow, quarantine and fake stacks keep copies of their own" : scan_start();
+    why_not = CHECK_SANITIZED ? "under a sanitizer: its shadow, quarantine and fake stacks keep copies of their own"
+                              : scan_start();
     if (why_not != NULL) {
         RUN(scanner_can_work_here);
         return check_end();
