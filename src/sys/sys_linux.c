@@ -550,9 +550,15 @@ static struct mg__sys_signals before_no_fork; /* under no_fork */
 
 void mg__sys_hold_forks(void) {
     struct mg__sys_signals saved;
+    unsigned step = 0;
     if (forking != 0) return;
     mg__sys_signals_block(&saved);
-    mg__mutex_lock(&no_fork);
+    while (!mg__mutex_try(&no_fork)) {
+        /* Not with signals blocked: a sweep, which may have it, waits for those who block them. */
+        mg__sys_signals_restore(&saved);
+        mg__sys_backoff(&step);
+        mg__sys_signals_block(&saved);
+    }
     before_no_fork = saved;
 }
 

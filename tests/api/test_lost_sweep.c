@@ -868,7 +868,7 @@ static void *sweep_often(void *arg) {
     struct worker *worker = arg;
     memguard_sweep result;
     for (int i = 0; i < 20; i++)
-        worker->uses += sweep(worker->vault, 0, NULL, &result) == MEMGUARD_OK;
+        if (CHECK_STATUS(sweep(worker->vault, 0, NULL, &result), MEMGUARD_OK)) worker->uses++;
     return NULL;
 }
 
