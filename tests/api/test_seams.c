@@ -611,6 +611,7 @@ static int go_on_with_stream(void *arg) {
     put(s->stream, 2 * CHUNK, 100 + s->number);
     CHECK(gives(s->stream, CHUNK + HALF, SEED));
     put(s->stream, HALF, 200 + s->number);
+    sleep_ms(10); /* the child's own housekeeper seals it */
     CHECK(gives(s->stream, 2 * CHUNK, 100 + s->number) && gives(s->stream, HALF, 200 + s->number));
     CHECK(report_of(s->vault).auth_failures == 0);
     CHECK_STATUS(memguard_stream_destroy(&s->stream), MEMGUARD_OK);
