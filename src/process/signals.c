@@ -47,12 +47,24 @@ static void on_fault_at_end(struct mg__signal *signal) {
     mg__sys_end(atomic_load(&end_code));
 }
 
-/* So that the exit code is the one asked for. Refused: then a fault may come first, and ends the process too. */
+enum { NOT_HELD, BEING_HELD, HELD };
+static _Atomic uint32_t faults;
+
+/* So that the exit code is the one asked for. Refused: then a fault may come first, and ends the process too. A second
+ * signal may come while the first one's thread is at it: one of them does it. */
 static void hold_faults(int code) {
+    uint32_t seen = NOT_HELD;
+    unsigned step = 0;
     atomic_store(&end_code, code);
     atomic_store(&ender, mg__sys_thread_id());
+    if (!atomic_compare_exchange_strong(&faults, &seen, BEING_HELD)) {
+        while (atomic_load(&faults) == BEING_HELD)
+            mg__sys_backoff(&step);
+        return;
+    }
     for (unsigned i = 0; mg__signal_of_crash(i) != 0; i++)
         (void)mg__signal_catch(mg__signal_of_crash(i), on_fault_at_end);
+    atomic_store(&faults, HELD);
 }
 
 static _Noreturn void end_by_force(int code) {

@@ -524,8 +524,7 @@ static void ask_all(server *s, uint64_t number) {
     }
 }
 
-ALONE_UNLESS(a_server_with_eight_forked_workers_signs_and_keeps_sessions, UNDER_ASAN,
-             "the sanitizer's malloc is of no use to children of busy processes") {
+ALONE_UNLESS(a_server_with_eight_forked_workers_signs_and_keeps_sessions, ASAN_LOCKS) {
     server s = {.vault = copied_vault()};
     pid_t workers[WORKERS];
     CHECK_STATUS(memguard_secret_random(s.vault, KEY_BYTES, 0, &s.key), MEMGUARD_OK);
