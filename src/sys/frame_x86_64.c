@@ -40,6 +40,7 @@ __asm__(".text\n"
 
 enum {
     SAVED_BYTES = 48,      /* by the entry */
+    RED_ZONE = 128,        /* below a stack pointer, a leaf function's; the kernel leaves it alone */
     LEGACY_BYTES = 512,    /* what FXSAVE writes */
     SOFTWARE_OFFSET = 464, /* struct _fpx_sw_bytes in there: magic1, extended_size */
     XSTATE_MAGIC1 = 0x46505853,
@@ -55,7 +56,7 @@ static size_t vector_bytes(const unsigned char *area) {
 
 uintptr_t mg__arch_frame_stack(const void *context) {
     const ucontext_t *frame = context;
-    return (uintptr_t)frame->uc_mcontext.gregs[REG_RSP];
+    return (uintptr_t)frame->uc_mcontext.gregs[REG_RSP] - RED_ZONE;
 }
 
 void mg__arch_frame_scrub(void *context, void *saved) {

@@ -16,7 +16,7 @@ enum { MG_SIGNALS = 65 }; /* one more than the highest number */
 struct mg__signal {
     int number;
     const void *address; /* that a fault touched; null when the kernel does not tell */
-    uintptr_t stack;     /* the interrupted stack pointer; 0: not known */
+    uintptr_t stack;     /* where the interrupted code's part of its stack begins, red zone included; 0: not known */
     void *info, *context;
     void *saved; /* registers that the entry has put on the stack */
 };
