@@ -20,8 +20,9 @@
  * RULES FOR EVERY FUNCTION, said once
  *   Status     Fallible calls return a memguard_status; 0 is success. An output is null or zero after a failure,
  *              and the failed call has changed nothing, unless its text says otherwise. Numbers and remedy
- *              are in memguard_last_error. The library never prints, exits or aborts, except when it finds a
- *              broken canary: it wipes, writes one line to standard error and aborts (see on_corruption).
+ *              are in memguard_last_error. The library never prints, exits or aborts, unless it is asked to
+ *              (memguard/process.h), or finds a broken canary: then it wipes, writes one line to standard error and
+ *              aborts (see on_corruption).
  *   MUST       A MUST in a text is the caller's duty; breaking it is undefined behaviour.
  *   Pointers   No pointer may be null unless the text says so: null answers ERR_ARGUMENT. The caller owns what
  *              it passes; the library keeps no pointer after return.
@@ -29,16 +30,18 @@
  *              The same holds for vault pointers, which are never dereferenced by anyone.
  *   Secrets    Parameters that carry secret bytes are marked [secret]. Sizes are public.
  *   Threads    Every function may be called from any thread at any time, on the same objects too. No call waits
- *              for another caller, except where it says so (purge, and `use` when lockable memory is short).
+ *              for another caller, except where it says so (purge, `use` when lockable memory is short, streams and
+ *              large secrets, a fork with MEMGUARD_FORK_COPY, and memguard_lost_sweep, which stops all threads).
  *   Signals    Not async-signal-safe, except memguard_emergency_wipe, memguard_wipe, memguard_equal,
  *              memguard_status_name, memguard_status_text and memguard_version. A signal handler of the host
  *              may run in the middle of any call; its register frame on the host's stack is the host's.
  *   Cancel     No function is a cancellation point. A function given to `use` MUST NOT leave by longjmp,
  *              exceptions, cancellation or thread exit.
  *   Fork       In a child of fork, _Fork or clone(2) every call answers ERR_FORKED before it takes any lock, and the
- *              pages are absent or zero there; with MEMGUARD_FORK_COPY (see there) a child of fork goes on with a copy.
- *              A `use` in which the host forked ends with FORKED in the child. exec, posix_spawn and vfork + exec are not concerned: they share the memory until the exec, and
- *              with clone's CLONE_VM a call is as one of the calling thread's.
+ *              pages are absent or zero there; a `use` in which the host forked ends with ERR_FORKED there. Exceptions
+ *              are functions whose text says that they work after fork, and vaults of MEMGUARD_FORK_COPY (see there), with
+ *              whose copies a child of fork goes on. exec, posix_spawn and vfork + exec are not concerned: they share the
+ *              memory until the exec, and with clone's CLONE_VM a call is as one of the calling thread's.
  *   Structs    Begin with their size: set `size = sizeof` (the *_INIT macros do, where there is one), zero means default. A larger
  *              struct of a newer header is accepted when its tail is zero, otherwise ERR_ARGUMENT.
  *   Common     ERR_ARGUMENT, ERR_STALE and ERR_FORKED may come from every function that takes a pointer, a handle
@@ -502,7 +505,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_purge_all(uint32_t wait_
 
 /* Wipes every protected page of the process: plaintext and keys, of all vaults. Async-signal-safe, takes no lock;
  * waits for nobody but cipher calls that other threads have under way, a tenth of a second at the most. Other threads
- * may be anywhere: the wipe goes through. Then the process MUST end soon: calls that make, open or change answer
+ * may be anywhere: the wipe goes through. Sealed secrets cost no time; plaintext that is open or at rest is overwritten
+ * by the kernel, with random bytes: some seconds for a GiB. Then the process MUST end soon: calls that make, open or change answer
  * ERR_STATE, and what the host holds has other bytes. What another thread is just copying may still be written: a
  * second call wipes that, too. For handlers of fatal signals, which should run on an alternate stack (SA_ONSTACK):
  * one that interrupted a cipher call and runs on its private stack leaves that stack alone. In a forked

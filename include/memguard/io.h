@@ -102,8 +102,8 @@ typedef struct memguard_prompt_options {
  *
  * Keys: while it runs no key makes a signal and no handler is installed. Interrupt (^C) and suspend (^Z) break off at once, quit
  * (^\) when the line ends: ERR_INTERRUPTED. So does a signal handler of the host that runs on this thread while it waits, unless PERSIST; what
- * was typed by then is dropped. ^D on an empty line: ERR_SHORT. `options` may be null. `flags` as above. A process that is killed, or stopped from outside,
- * leaves the terminal as it is then: without echo.
+ * was typed by then is dropped. ^D on an empty line: ERR_SHORT. `options` may be null. `flags` as above. A process that is killed, ends (by
+ * memguard_catch_signal, too) or is stopped from outside meanwhile leaves the terminal as it is then: without echo.
  * Threads: prompts on one terminal at the same time mix their input and modes: ask one after another.
  * Errors: INTERRUPTED, SHORT (the end came at once; *secret is null), EMPTY (an empty line; *secret is null), SIZE (longer than
  * `most`, or on a terminal than 4094 bytes, where the kernel may have cut it), STATE (the terminal belongs to another process

@@ -50,10 +50,12 @@ typedef struct memguard_signal_options {
  * later ERR_STATE) and the process ends by _exit(2): other threads may still be running, so neither atexit functions
  * nor stdio buffers are looked at; what must be flushed is fn's business. A second caught signal, whichever, while fn
  * or the purge is at work, wipes everything by memguard_emergency_wipe and ends the process at once. In this last
- * phase a thread that touches memory taken away from it is stopped, so that the exit code is the one asked for.
+ * phase a thread that touches memory taken away from it is stopped, and when the purge itself crashes (in a function of
+ * memguard_lost_watch) everything is wiped, so that the exit code is the one asked for.
  * Handlers of other signals are not touched. A signal that is ignored is caught, too, unless CATCH_LEAVE_IGNORED. May
  * be called again for further signals. At least one thread MUST leave the signals unblocked. After fork a child has
- * the former handlers back when the signal first comes. Handlers are installed with SA_RESTART and SA_ONSTACK.
+ * the former handlers back when the signal first comes; one that goes on with copies (MEMGUARD_FORK_COPY) may catch
+ * anew. Handlers are installed with SA_RESTART and SA_ONSTACK.
  * Errors: ARGUMENT (no signals; one that is none, SIGKILL, SIGSTOP, or one of those of memguard_catch_crash), STATE
  * (one of them is caught already, or a signal has come), SYSTEM (the thread could not be started). Nothing has changed
  * then. Source: sigaction(2), signal-safety(7). */
@@ -94,7 +96,8 @@ enum {
  * The handler runs on the thread's alternate stack, if it has one. The calling thread is given one if it has none; for
  * others see memguard_crash_stack: without one the handler runs on the thread's own stack, and cannot run at all when
  * that has overflowed. A thread that blocks one of the signals dies of it without a wipe (signal(7)). In a child of
- * fork the former handlers do their work.
+ * fork the former handlers do their work; in one that goes on with copies (MEMGUARD_FORK_COPY) only until its first call
+ * of memguard: from then on its crashes are caught as its parent's.
  * Runtimes that use these signals in normal operation (Java, Go, emulation by SIGSYS) and catch_crash exclude each
  * other. A crash signal that was ignored ends the process from now on. Called again: takes the new flags.
  * Errors: ARGUMENT (unknown flag), MEMORY, SYSTEM (nothing has changed).
@@ -115,8 +118,8 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_release_crash(void);
 
 /* Purges all vaults for good, then exit(3) with `code`: atexit functions run, and find every vault without a key
  * (ERR_STATE). Borrows are waited for for a second, then taken away, those of the calling thread too. If the system
- * refuses to take pages away everything is wiped in place and the process ends by _exit(2). In a forked child: exit(3)
- * alone. */
+ * refuses to take pages away everything is wiped in place and the process ends by _exit(2). In a child of fork that is
+ * refused, or cannot make its copies its own: exit(3) alone. */
 MEMGUARD_API MEMGUARD_NORETURN_ void memguard_safe_exit(int code);
 
 /* For what must not go on: makes the sentence (printf; up to 1000 bytes; never secret ones, which is the caller's
@@ -207,7 +210,7 @@ MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_lost_list(memguard_vault
  * of memguard held; the purge waits for it, after the gate was closed and the key was wiped. It may use malloc and
  * stdio. It MUST NOT call memguard, except what is async-signal-safe there, nor fork, nor wait for a thread that does. While a
  * function is set, a purge from inside a borrow of the caller's own destroys nothing before that borrow ends.
- * memguard_emergency_wipe and forked children report nothing. Errors: MEMORY (atexit had no room; nothing changed). */
+ * memguard_emergency_wipe and forked children that are refused report nothing. Errors: MEMORY (atexit had no room; nothing changed). */
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_lost_watch(memguard_lost_fn *fn, void *arg);
 
 /* In memguard_sweep_options.flags. */

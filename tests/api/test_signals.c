@@ -165,7 +165,7 @@ static int flood(void *unused) {
 }
 
 TEST(a_flood_of_signals_while_threads_borrow_always_ends_with_1) {
-    for (int i = 0; i < 30; i++)
+    for (int i = 0; i < (CHECK_SANITIZED ? 3 : 30); i++)
         if (!CHECK(exited_with(play(flood, NULL), 1))) break;
 }
 
@@ -400,7 +400,12 @@ static int waits_in_read(void *unused) {
     return read(ends[0], &byte, 1) < 0 ? 4 : 5; /* SA_RESTART: it never comes back */
 }
 
-TEST(a_thread_in_a_system_call_is_not_disturbed) { CHECK(exited_with(play(waits_in_read, NULL), 1)); }
+TEST(a_thread_in_a_system_call_is_not_disturbed) {
+#if defined(__SANITIZE_THREAD__)
+    SKIP("ThreadSanitizer keeps a signal that comes just before the call until the call returns");
+#endif
+    CHECK(exited_with(play(waits_in_read, NULL), 1));
+}
 
 /* ---- fork ---- */
 
