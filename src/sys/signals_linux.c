@@ -362,7 +362,8 @@ static int install_stack(void) {
     memset(&ours, 0, sizeof ours);
     ours.ss_sp = stack.reservation + mg__sys_page();
     ours.ss_size = stack.bytes;
-    error = pthread_setspecific(atomic_load(&key_made) - 1, &own_stack); /* any value but null: the hook at thread exit */
+    error =
+        pthread_setspecific(atomic_load(&key_made) - 1, &own_stack); /* any value but null: the hook at thread exit */
     if (error == 0) error = result(CALL.sigaltstack(&ours, NULL));
     if (error == 0)
         own_stack = stack;
