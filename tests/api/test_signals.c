@@ -552,7 +552,9 @@ static int crash_handlers_go(void *unused) {
     CHECK_STATUS(memguard_release_crash(), MEMGUARD_OK);
     look(after);
     sigaltstack(NULL, &stack_after);
+#if !defined(__SANITIZE_THREAD__) /* its sigaction adds flags and a mask to a default action that is set again */
     CHECK(differing(before, after, 0) == 0);
+#endif
     CHECK(stack_before.ss_flags == stack_after.ss_flags);
     return 0;
 }
