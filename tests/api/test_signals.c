@@ -199,7 +199,7 @@ static int function_crashes_in_purge(void *unused) {
     CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
     secret = secret_make(vault, 64 << 20, MEMGUARD_MAPPED, 2);
     shown = secret_make(vault, 3 * page_bytes(), MEMGUARD_MAPPED, 1);
-    CHECK(pthread_create(&thread, NULL, watch_byte, NULL) == 0);
+    CHECK(pthread_create(&thread, NULL, watch_byte, NULL) == 0 && pthread_detach(thread) == 0);
     wait_for(&told->used_in_fn, 1);
     CHECK_STATUS(memguard_lost_watch(crash_when_told, NULL), MEMGUARD_OK);
     catch_with(SIGTERM, NULL, 7, 10000);
