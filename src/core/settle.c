@@ -79,6 +79,7 @@ memguard_status mg__settle_child(void) {
     if (status == MEMGUARD_OK) status = mg__prefix_redraw();
     if (status != MEMGUARD_OK) return status;
     mg__sys_fork_adopt();
+    mg__sys_fence_prepare();
     mg__bank_forget_uncopied();
     mg__vaults_leave_behind();
     settle_entries();

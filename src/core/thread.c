@@ -48,6 +48,7 @@ memguard_status mg__thread_start(void) {
     mg__mutex_lock(&mutex);
     if (!started) {
         error = mg__sys_thread_exit_key(leave);
+        if (error == 0) mg__sys_fence_prepare();
         started = error == 0;
     }
     mg__mutex_unlock(&mutex);

@@ -105,6 +105,20 @@ void mg__sys_wake(_Atomic uint32_t *word, bool all);
 /* One step of waiting for something short: spins, then yields, then sleeps. *step starts at 0. */
 void mg__sys_backoff(unsigned *step);
 
+/* Fences of which one side pays for both (membarrier(2), Linux 4.14: PRIVATE_EXPEDITED). Whoever is on the frequent side stores,
+ * calls mg__sys_fence_light, and loads; whoever is on the rare side stores, calls mg__sys_fence_heavy, and loads: one of the
+ * two sees the other's store. Where the kernel does not offer it, light is a full fence and heavy, too. */
+extern _Atomic bool mg__sys_light_fences; /* once true it may become false, never true again but by `prepare` */
+/* Before the first light fence of the process, and again in a child that goes on. */
+void mg__sys_fence_prepare(void);
+void mg__sys_fence_heavy(void);
+static inline void mg__sys_fence_light(void) {
+    if (MG_LIKELY(atomic_load_explicit(&mg__sys_light_fences, memory_order_relaxed)))
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+}
+
 /* Thread cancellation off, and as it was: around calls that are cancellation points. */
 int mg__sys_cancel_off(void);
 void mg__sys_cancel_restore(int before);
@@ -205,6 +219,7 @@ struct mg__sys_table {
     int (*getrlimit)(int, void *);
     int (*setrlimit)(int, const void *);
     int (*thread_create)(void *, void *(*)(void *), void *);
+    int (*membarrier)(int command);
 };
 #ifdef MEMGUARD_TESTING
 extern struct mg__sys_table mg__sys_table; /* tests/ may replace entries */

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -48,10 +49,12 @@ static int real_thread_create(void *thread, void *(*run)(void *), void *arg) {
     return pthread_create(thread, NULL, run, arg);
 }
 
+static int real_membarrier(int command) { return (int)syscall(SYS_membarrier, command, 0, 0); }
+
 #define REAL_TABLE                                                                                                     \
     {                                                                                                                  \
         real_mmap, munmap, mprotect, real_mremap, madvise, mlock, real_memfd_secret, real_ftruncate, real_close,       \
-            real_getrandom, real_getrlimit, real_setrlimit, real_thread_create                                         \
+            real_getrandom, real_getrlimit, real_setrlimit, real_thread_create, real_membarrier                        \
     }
 
 #ifdef MEMGUARD_TESTING
@@ -365,6 +368,29 @@ _Noreturn void mg__sys_abort(void) { abort(); }
 
 static long futex(_Atomic uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
     return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+}
+
+/* ---- fences ---- */
+
+_Atomic bool mg__sys_light_fences;
+
+void mg__sys_fence_prepare(void) {
+    atomic_store(&mg__sys_light_fences, CALL.membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0);
+}
+
+/* Refused after it was granted: by a filter that the host has installed meanwhile (seccomp(2)). From now on the light side fences
+ * for itself. What it stored before lies in a store buffer at worst, for nanoseconds; there is nothing to wait for that tells, so
+ * it gets milliseconds. */
+static void let_stores_drain(void) {
+    const struct timespec nap = {.tv_nsec = 5000000};
+    atomic_store(&mg__sys_light_fences, false);
+    (void)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, NULL);
+}
+
+void mg__sys_fence_heavy(void) {
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load(&mg__sys_light_fences)) return;
+    if (CALL.membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0) let_stores_drain();
 }
 
 void mg__sys_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns) {

@@ -21,8 +21,8 @@
 /* ---- the filter ---- */
 
 /* docs/SYSCALLS.md, "After prepare"; test_system_calls.sh compares. */
-static const int after_prepare[] = {SYS_mprotect,        SYS_futex,       SYS_getrandom,      SYS_clock_gettime,
-                                    SYS_clock_nanosleep, SYS_sched_yield, SYS_restart_syscall};
+static const int after_prepare[] = {SYS_mprotect,        SYS_futex,       SYS_getrandom,  SYS_clock_gettime,
+                                    SYS_clock_nanosleep, SYS_sched_yield, SYS_membarrier, SYS_restart_syscall};
 enum { LISTED = sizeof after_prepare / sizeof after_prepare[0] };
 
 static void confine(void) {

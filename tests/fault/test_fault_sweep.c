@@ -7,7 +7,7 @@
 
 /* ---- what fails ---- */
 
-enum entry { MMAP, MUNMAP, MPROTECT, MREMAP, MADVISE, MLOCK, MEMFD_SECRET, FTRUNCATE, CLOSE, GETRANDOM, GETRLIMIT, SETRLIMIT, THREAD, ENTRIES };
+enum entry { MMAP, MUNMAP, MPROTECT, MREMAP, MADVISE, MLOCK, MEMFD_SECRET, FTRUNCATE, CLOSE, GETRANDOM, GETRLIMIT, SETRLIMIT, THREAD, MEMBARRIER, ENTRIES };
 
 struct fault {
     enum entry entry;
@@ -82,10 +82,13 @@ static int my_thread_create(void *thread, void *(*run)(void *), void *arg) {
     return fails(THREAD) ? fault.error : real.thread_create(thread, run, arg);
 }
 
+static int my_membarrier(int command) { return fails(MEMBARRIER) ? -1 : real.membarrier(command); }
+
 static void replace_table(void) {
     real = mg__sys_table;
     mg__sys_table = (struct mg__sys_table){my_mmap, my_munmap, my_mprotect, my_mremap, my_madvise, my_mlock, my_memfd_secret,
-                                           my_ftruncate, my_close, my_getrandom, my_getrlimit, my_setrlimit, my_thread_create};
+                                           my_ftruncate, my_close, my_getrandom, my_getrlimit, my_setrlimit, my_thread_create,
+                                           my_membarrier};
     main_thread = pthread_self();
 }
 
@@ -539,6 +542,7 @@ SWEEP(getrandom, GETRANDOM, ENOSYS)
 SWEEP(getrlimit, GETRLIMIT, EINVAL)
 SWEEP(setrlimit, SETRLIMIT, EPERM)
 SWEEP(thread_create, THREAD, EAGAIN)
+SWEEP(membarrier, MEMBARRIER, EPERM)
 
 TEST(repeated_failures_leak_nothing) {
     static const struct fault faults[] = {
@@ -584,6 +588,7 @@ int main(void) {
     RUN_SWEEP(getrlimit);
     RUN_SWEEP(setrlimit);
     RUN_SWEEP(thread_create);
+    RUN_SWEEP(membarrier);
     RUN(repeated_failures_leak_nothing);
     return check_end();
 }
