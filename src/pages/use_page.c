@@ -108,6 +108,7 @@ memguard_status mg__use_page_prepare(enum mg__kind kind, unsigned parallel) {
     if (pool->most < parallel) pool->most = parallel;
     while (status == MEMGUARD_OK && atomic_load_explicit(&pool->count, memory_order_relaxed) < parallel)
         status = grow(pool, kind);
+    if (status == MEMGUARD_OK && parallel != 0) pool->most = atomic_load_explicit(&pool->count, memory_order_relaxed);
     mg__mutex_unlock(&pool->grow);
     return status;
 }

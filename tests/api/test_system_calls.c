@@ -323,7 +323,8 @@ static void tour_terminal(void) {
     int master = posix_openpt(O_RDWR | O_NOCTTY);
     CHECK(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
     const int slave = open(ptsname(master), O_RDWR);
-    CHECK(slave >= 0 && pthread_create(&typist, NULL, answer, &master) == 0);
+    CHECK(slave >= 0);
+    CHECK(pthread_create(&typist, NULL, answer, &master) == 0);
     phase("phase io");
     CHECK_STATUS(memguard_prompt(vault, NULL, MEMGUARD_SEALED, &secret), MEMGUARD_OK);
     CHECK(pthread_join(typist, NULL) == 0);
