@@ -567,7 +567,11 @@ static memguard_status prepare(enum mg__kind kind, size_t slots, unsigned parall
                                    more_slots * mg__sys_page());
     if (status == MEMGUARD_OK) status = mg__bench_prepare(kind, parallel);
     if (status == MEMGUARD_OK) status = mg__use_page_prepare(kind, parallel);
-    return status == MEMGUARD_OK ? mg__bank_reserve(kind, slots) : status;
+    if (status == MEMGUARD_OK) status = mg__bank_reserve(kind, slots);
+    if (status != MEMGUARD_OK || parallel == 0) return status;
+    mg__bench_fix_number(kind);
+    mg__use_page_fix_number(kind);
+    return status;
 }
 
 memguard_status memguard_vault_prepare(memguard_vault *token, size_t open_bytes, unsigned parallel) {

@@ -152,6 +152,8 @@ void mg__bench_run(struct mg__bench *bench, void (*fn)(void *), void *arg, size_
 /* take, run, give. */
 MG_MUST_USE memguard_status mg__bench_call(enum mg__kind kind, void (*fn)(void *), void *arg, size_t depth);
 MG_MUST_USE memguard_status mg__bench_prepare(enum mg__kind kind, unsigned parallel);
+/* No more than there are now, of the kind: whoever finds all busy waits, and nothing is mapped any more. */
+void mg__bench_fix_number(enum mg__kind kind);
 /* Lockable bytes that the preparation would take. */
 size_t mg__bench_prepare_bytes(enum mg__kind kind, unsigned parallel);
 unsigned mg__bench_count(void);
@@ -182,6 +184,7 @@ void mg__use_page_end(struct mg__use_page *page, bool revoked);
 /* Writes the pattern over the last data_bytes bytes and lets the page go. */
 void mg__use_page_give(struct mg__use_page *page, size_t data_bytes);
 MG_MUST_USE memguard_status mg__use_page_prepare(enum mg__kind kind, unsigned parallel);
+void mg__use_page_fix_number(enum mg__kind kind); /* as mg__bench_fix_number */
 size_t mg__use_page_prepare_bytes(enum mg__kind kind, unsigned parallel);
 unsigned mg__use_page_count(void);
 /* Takes all pages away that show bytes of `owner`. false: one could not be taken. */

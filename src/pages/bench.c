@@ -186,10 +186,15 @@ memguard_status mg__bench_prepare(enum mg__kind kind, unsigned parallel) {
     if (pool->most < parallel) pool->most = parallel;
     while (error == 0 && atomic_load_explicit(&pool->count, memory_order_relaxed) < parallel)
         error = grow(pool, kind);
-    /* From here on whoever finds all of them busy waits: nothing is mapped any more. */
-    if (error == 0 && parallel != 0) pool->most = atomic_load_explicit(&pool->count, memory_order_relaxed);
     mg__mutex_unlock(&pool->grow);
     return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, locked_bytes());
+}
+
+void mg__bench_fix_number(enum mg__kind kind) {
+    struct pool *pool = &pools[kind];
+    mg__mutex_lock(&pool->grow);
+    pool->most = atomic_load_explicit(&pool->count, memory_order_relaxed);
+    mg__mutex_unlock(&pool->grow);
 }
 
 size_t mg__bench_prepare_bytes(enum mg__kind kind, unsigned parallel) {

@@ -108,9 +108,15 @@ memguard_status mg__use_page_prepare(enum mg__kind kind, unsigned parallel) {
     if (pool->most < parallel) pool->most = parallel;
     while (status == MEMGUARD_OK && atomic_load_explicit(&pool->count, memory_order_relaxed) < parallel)
         status = grow(pool, kind);
-    if (status == MEMGUARD_OK && parallel != 0) pool->most = atomic_load_explicit(&pool->count, memory_order_relaxed);
     mg__mutex_unlock(&pool->grow);
     return status;
+}
+
+void mg__use_page_fix_number(enum mg__kind kind) {
+    struct pool *pool = &pools[kind];
+    mg__mutex_lock(&pool->grow);
+    pool->most = atomic_load_explicit(&pool->count, memory_order_relaxed);
+    mg__mutex_unlock(&pool->grow);
 }
 
 size_t mg__use_page_prepare_bytes(enum mg__kind kind, unsigned parallel) {
