@@ -39,20 +39,14 @@ static void after_end(const struct mg__thread *whose) {
     if (MG_UNLIKELY(atomic_load(&mg__purges_deferred) != 0)) mg__purge_resume(whose);
 }
 
-static size_t size_of(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->bytes, memory_order_relaxed);
-}
-static uint32_t rest_of(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->rest, memory_order_relaxed);
-}
-static bool is_guarded(const struct mg__entry *entry) {
-    return (atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_GUARDED) != 0;
-}
+static size_t size_of(const struct mg__entry *entry) { return mg__entry_bytes(entry); }
+static uint32_t rest_of(const struct mg__entry *entry) { return mg__entry_rest(entry); }
+static bool is_guarded(const struct mg__entry *entry) { return mg__entry_has(entry, MG_ENTRY_GUARDED); }
 
 /* ---- shared views of SEALED and CLOSED secrets ---- */
 
 static unsigned char *open_data(const struct mg__entry *entry) {
-    struct mg__region *region = rest_of(entry) == MEMGUARD_SEALED ? entry->open.region : entry->body.region;
+    struct mg__region *region = rest_of(entry) == MEMGUARD_SEALED ? mg__entry_extra(entry)->open : entry->body.region;
     return mg__region_data(region, size_of(entry));
 }
 
@@ -60,9 +54,10 @@ static memguard_status view_open(struct borrow *borrow, unsigned char **data) {
     struct mg__entry *entry = borrow->entry;
     memguard_status status = MEMGUARD_OK;
     mg__entry_lock(entry);
-    if (entry->views == 0) status = mg__open(borrow->vault, entry, MG_ACCESS_READ, data);
+    struct mg__extra *extra = mg__entry_take_extra(entry);
+    if (extra->views == 0) status = mg__open(borrow->vault, entry, MG_ACCESS_READ, data);
     if (status == MEMGUARD_OK) {
-        entry->views++;
+        extra->views++;
         *data = open_data(entry);
     }
     mg__entry_unlock(entry);
@@ -72,7 +67,7 @@ static memguard_status view_open(struct borrow *borrow, unsigned char **data) {
 static memguard_status view_close(struct mg__vault *vault, struct mg__entry *entry) {
     memguard_status status = MEMGUARD_OK;
     mg__entry_lock(entry);
-    if (--entry->views == 0) status = mg__close(vault, entry, false);
+    if (--mg__entry_extra(entry)->views == 0) status = mg__close(vault, entry, false);
     mg__entry_unlock(entry);
     return status;
 }
@@ -326,7 +321,7 @@ static void fill_view(memguard_view *view, const struct borrow *borrow, uint64_t
 
 /* COMPACT and read-only MAPPED secrets lie open: there is nothing to open or to close for a reader. */
 static bool lies_open(const struct mg__entry *entry) {
-    const unsigned flags = atomic_load_explicit(&entry->flags, memory_order_relaxed);
+    const unsigned flags = mg__entry_flags(entry);
     if (rest_of(entry) == MEMGUARD_COMPACT) return true;
     return rest_of(entry) == MEMGUARD_MAPPED && (flags & (MG_ENTRY_WRITABLE | MG_ENTRY_FROZEN)) != MG_ENTRY_WRITABLE;
 }
@@ -372,8 +367,7 @@ static memguard_status acquire_read(uint64_t id, struct borrow *borrow, memguard
 }
 
 static memguard_status open_for_writing(struct borrow *borrow, memguard_view *view, unsigned char **data) {
-    if ((atomic_load_explicit(&borrow->entry->flags, memory_order_relaxed) & MG_ENTRY_FROZEN) != 0)
-        return mg__fail_plain(MEMGUARD_ERR_FROZEN);
+    if (mg__entry_has(borrow->entry, MG_ENTRY_FROZEN)) return mg__fail_plain(MEMGUARD_ERR_FROZEN);
     memguard_status status = mg__limits_begin(borrow->entry, true);
     if (status == MEMGUARD_ERR_EXPIRED) mg__secret_expire(borrow->entry);
     if (status != MEMGUARD_OK) return status;

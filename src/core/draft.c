@@ -34,7 +34,7 @@ memguard_status mg__draft_begin(memguard_vault *token, size_t bytes, uint32_t fl
         return status;
     }
     mg__wipe(draft->data, bytes); /* the canary's pattern was there */
-    atomic_fetch_or_explicit(&draft->entry->flags, MG_ENTRY_DRAFT, memory_order_relaxed);
+    mg__entry_change_flags(draft->entry, 0, MG_ENTRY_DRAFT);
     draft->secret.id = mg__entry_id(draft->entry);
     draft->bytes = bytes;
     draft->flags = flags;
@@ -45,14 +45,15 @@ memguard_status mg__draft_lend(struct mg__draft *draft) {
     const struct mg__thread *thread = mg__thread_self();
     if (thread == NULL) return end_with(draft, mg__fail_plain(MEMGUARD_ERR_MEMORY));
     if (MG_UNLIKELY(!mg__entry_hold(draft->entry))) return leave(draft);
-    draft->entry->views = thread->number;
+    mg__entry_take_extra(draft->entry)->views = thread->number;
     draft->depth = mg__call_park();
     return MEMGUARD_OK;
 }
 
 memguard_status mg__draft_take_back(struct mg__draft *draft) {
     const memguard_status status = mg__vault_come_back(draft->vault, draft->depth);
-    draft->entry->views = 0; /* of a child that has not settled, too: then it ends when that does */
+    mg__entry_take_extra(draft->entry)->views =
+        0; /* of a child that has not settled, too: then it ends when that does */
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
     return MG_LIKELY(mg__entry_unhold(draft->entry)) ? MEMGUARD_OK : leave(draft);
 }
@@ -61,9 +62,9 @@ memguard_status mg__draft_show(struct mg__draft *draft, size_t offset, size_t by
     struct mg__show show = {
         .vault = draft->vault, .entry = draft->entry, .thread = mg__thread_self(), .fn = fn, .arg = arg};
     if (show.thread == NULL) return end_with(draft, mg__fail_plain(MEMGUARD_ERR_MEMORY));
-    draft->entry->views = show.thread->number;
+    mg__entry_take_extra(draft->entry)->views = show.thread->number;
     const bool whole = mg__show(&show, draft->data + offset, bytes);
-    draft->entry->views = 0; /* as in take_back */
+    mg__entry_take_extra(draft->entry)->views = 0; /* as in take_back */
     if (MG_UNLIKELY(show.lost != MEMGUARD_OK)) return show.lost;
     return show.ran && whole ? MEMGUARD_OK : leave(draft);
 }
@@ -121,7 +122,7 @@ static memguard_status settle(const struct mg__draft *draft, size_t bytes) {
     const uint32_t rest = draft->flags & MEMGUARD_REST_MASK;
     const unsigned kept = ((draft->flags & MEMGUARD_FROZEN) != 0 ? MG_ENTRY_FROZEN : 0U) |
                           ((draft->flags & MEMGUARD_WRITABLE) != 0 ? MG_ENTRY_WRITABLE : 0U);
-    atomic_fetch_or_explicit(&draft->entry->flags, (uint8_t)kept, memory_order_relaxed);
+    mg__entry_change_flags(draft->entry, 0, kept);
     if (rest == MEMGUARD_CLOSED && bytes == draft->bytes) return mg__close(draft->vault, draft->entry, true);
     return mg__secret_convert(draft->vault, draft->entry, rest, bytes);
 }
@@ -129,6 +130,6 @@ static memguard_status settle(const struct mg__draft *draft, size_t bytes) {
 memguard_status mg__draft_finish(struct mg__draft *draft, size_t bytes, memguard_secret *secret) {
     const memguard_status status = end_with(draft, settle(draft, bytes));
     if (status != MEMGUARD_OK) return status;
-    atomic_fetch_and_explicit(&draft->entry->flags, (uint8_t)~MG_ENTRY_DRAFT, memory_order_relaxed);
+    mg__entry_change_flags(draft->entry, MG_ENTRY_DRAFT, 0);
     return mg__secret_finish(draft->vault, draft->entry, draft->flags, secret);
 }

@@ -319,7 +319,7 @@ static memguard_status resize(struct large *large, uint64_t bytes) {
     if (status != MEMGUARD_OK) return status;
     if (count < large->count) cut_table(large, count);
     large->bytes = (size_t)bytes;
-    atomic_store_explicit(&large->base.entry->bytes, large->bytes, memory_order_relaxed);
+    mg__entry_set_bytes(large->base.entry, large->bytes);
     return MEMGUARD_OK;
 }
 
@@ -391,7 +391,7 @@ memguard_status memguard_large_size(memguard_large handle, uint64_t *bytes) {
     MG_REFUSE_FORKED();
     const memguard_status status = mg__chunked_pin(handle.id, MG_OBJECT_LARGE, &chunked);
     if (status != MEMGUARD_OK) return status;
-    *bytes = atomic_load_explicit(&chunked->entry->bytes, memory_order_relaxed);
+    *bytes = mg__entry_bytes(chunked->entry);
     mg__chunked_unpin(chunked);
     return MEMGUARD_OK;
 }

@@ -64,9 +64,9 @@ static void ask_for_sweep(struct mg__vault *vault, uint64_t now_ms, uint64_t due
 }
 
 void mg__limits_drop(struct mg__entry *entry) {
-    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    struct mg__limits *limits = mg__entry_limits(entry);
     if (MG_LIKELY(limits == NULL)) return;
-    atomic_store(&entry->limits, NULL);
+    atomic_store(&mg__entry_extra(entry)->limits, NULL);
     mg__mutex_lock(&mutex);
     limits->next_free = free_records;
     free_records = limits;
@@ -96,12 +96,12 @@ memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry,
         mg__limits_drop(entry);
         return MEMGUARD_OK;
     }
-    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    struct mg__limits *limits = mg__entry_limits(entry);
     if (limits == NULL) limits = take_record();
     if (limits == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
     const uint64_t now = mg__sys_boottime_ms();
     fill(limits, now, wanted);
-    atomic_store_explicit(&entry->limits, limits, memory_order_release);
+    atomic_store_explicit(&mg__entry_take_extra(entry)->limits, limits, memory_order_release);
     ask_for_sweep(vault, now, due_of(limits));
     return MEMGUARD_OK;
 }
@@ -122,8 +122,8 @@ static bool take_use(struct mg__limits *limits) {
 }
 
 memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow) {
-    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
-    const bool gone = (atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0;
+    struct mg__limits *limits = mg__entry_limits(entry);
+    const bool gone = mg__entry_has(entry, MG_ENTRY_EXPIRED);
     if (limits == NULL || gone) return mg__fail_plain(MEMGUARD_ERR_EXPIRED);
     const uint64_t now = mg__sys_boottime_ms();
     /* While another borrow lasts the secret is not idle, however long ago the last one ended. */
@@ -135,12 +135,12 @@ memguard_status mg__limits_begin_slow(struct mg__entry *entry, bool borrow) {
 }
 
 void mg__limits_refund(struct mg__entry *entry) {
-    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    struct mg__limits *limits = mg__entry_limits(entry);
     if (limits != NULL && atomic_load(&limits->uses_are_counted)) atomic_fetch_add(&limits->uses, 1);
 }
 
 bool mg__limits_end_slow(struct mg__entry *entry) {
-    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    struct mg__limits *limits = mg__entry_limits(entry);
     const uint64_t now = mg__sys_boottime_ms(), idle = atomic_load(&limits->idle_ms);
     if (is_past(atomic_load(&limits->expires_ms), now) || uses_are_up(limits)) return true;
     if (idle != 0) atomic_store(&limits->idle_until_ms, at_time(now, idle));
@@ -151,7 +151,7 @@ bool mg__limits_end_slow(struct mg__entry *entry) {
 }
 
 void mg__limits_rest_changed(struct mg__vault *vault, struct mg__entry *entry) {
-    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    struct mg__limits *limits = mg__entry_limits(entry);
     if (limits == NULL) return;
     const uint64_t now = mg__sys_boottime_ms();
     atomic_store(&limits->seal_at_ms, at_time(now, atomic_load(&limits->seal_ms)));
@@ -159,12 +159,12 @@ void mg__limits_rest_changed(struct mg__vault *vault, struct mg__entry *entry) {
 }
 
 static bool has_reached_a_limit(const struct mg__entry *entry, uint64_t now_ms) {
-    const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    const struct mg__limits *limits = mg__entry_limits(entry);
     return limits != NULL && (is_past(end_of(limits), now_ms) || uses_are_up(limits));
 }
 
 bool mg__limits_are_overdue(const struct mg__entry *entry) {
-    const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    const struct mg__limits *limits = mg__entry_limits(entry);
     return limits != NULL && mg__sys_boottime_ms() >= atomic_load(&limits->overdue_ms);
 }
 
@@ -185,7 +185,7 @@ void mg__limits_expire(uint64_t id) {
 }
 
 void mg__limits_describe(const struct mg__entry *entry, memguard_info *info) {
-    const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    const struct mg__limits *limits = mg__entry_limits(entry);
     if (limits == NULL) return;
     const uint64_t now = mg__sys_boottime_ms(), due = end_of(limits);
     info->uses_left = atomic_load(&limits->uses_are_counted) ? atomic_load(&limits->uses) : 0;
@@ -204,7 +204,7 @@ static uint64_t end_entry(struct mg__vault *vault, struct mg__entry *entry, uint
 
 /* What lies open is sealed. Exclusive owner. A failure (no memory, a vault that is being locked) is tried again. */
 static void seal_owned(struct mg__vault *vault, struct mg__entry *entry, struct mg__limits *limits) {
-    const bool sealed = atomic_load(&entry->rest) == MEMGUARD_SEALED; /* by a lock, which may last */
+    const bool sealed = mg__entry_rest(entry) == MEMGUARD_SEALED; /* by a lock, which may last */
     memguard_status status = sealed ? MEMGUARD_OK : mg__gate_check(vault);
     if (status == MEMGUARD_OK) status = mg__secret_change_rest(vault, entry, MEMGUARD_SEALED);
     if (status == MEMGUARD_OK) atomic_store(&limits->seal_at_ms, 0);
@@ -213,7 +213,7 @@ static void seal_owned(struct mg__vault *vault, struct mg__entry *entry, struct 
 
 static uint64_t seal_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t word, uint64_t now_ms) {
     if (!mg__entry_seize_idle(entry, word, MG_WORD_T)) return now_ms + LEAST_SWEEP_MS;
-    struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    struct mg__limits *limits = mg__entry_limits(entry);
     if (limits == NULL || !is_past(atomic_load(&limits->seal_at_ms), now_ms)) {
         mg__secret_after(entry, mg__entry_unseize(entry));
         return now_ms + LEAST_SWEEP_MS;
@@ -225,11 +225,11 @@ static uint64_t seal_entry(struct mg__vault *vault, struct mg__entry *entry, uin
 
 /* One entry: wiped if over, sealed if it is time; gives when to look again, 0 for never. */
 static uint64_t sweep_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t now_ms) {
-    if (atomic_load(&entry->vault) != vault->index + 1) return 0;
+    if (!mg__entry_is_of(entry, vault->index)) return 0;
     const uint64_t word = atomic_load(&entry->word);
-    const struct mg__limits *limits = atomic_load_explicit(&entry->limits, memory_order_acquire);
+    const struct mg__limits *limits = mg__entry_limits(entry);
     if (limits == NULL || (word & (MG_WORD_L | MG_WORD_D)) != MG_WORD_L) return 0;
-    if ((atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0) return 0;
+    if (mg__entry_has(entry, MG_ENTRY_EXPIRED)) return 0;
     if (has_reached_a_limit(entry, now_ms)) return end_entry(vault, entry, word, now_ms);
     if (is_past(atomic_load(&limits->seal_at_ms), now_ms)) return seal_entry(vault, entry, word, now_ms);
     return due_of(limits);

@@ -15,18 +15,10 @@ _Noreturn void mg__corrupted(struct mg__vault *vault, size_t bytes) {
     mg__sys_abort();
 }
 
-static size_t size_of(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->bytes, memory_order_relaxed);
-}
-static unsigned flags_of(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->flags, memory_order_relaxed);
-}
-static uint32_t rest_of(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->rest, memory_order_relaxed);
-}
-static void drop_flag(struct mg__entry *entry, unsigned flag) {
-    atomic_fetch_and_explicit(&entry->flags, (uint8_t)~flag, memory_order_relaxed);
-}
+static size_t size_of(const struct mg__entry *entry) { return mg__entry_bytes(entry); }
+static unsigned flags_of(const struct mg__entry *entry) { return mg__entry_flags(entry); }
+static uint32_t rest_of(const struct mg__entry *entry) { return mg__entry_rest(entry); }
+static void drop_flag(struct mg__entry *entry, unsigned flag) { mg__entry_change_flags(entry, flag, 0); }
 
 static bool in_compact_slot(const struct mg__entry *entry) {
     return rest_of(entry) == MEMGUARD_COMPACT && (flags_of(entry) & MG_ENTRY_GUARDED) == 0;
@@ -73,7 +65,7 @@ static memguard_status unseal_region(struct mg__vault *vault, struct mg__entry *
     const struct mg__place place = place_of(entry);
     memguard_status status = mg__region_protect(region, MG_ACCESS_WRITE);
     if (status != MEMGUARD_OK) return status;
-    status = mg__coffer_unseal(&vault->coffer, &place, mg__region_data(region, size_of(entry)), entry->body.sealed,
+    status = mg__coffer_unseal(&vault->coffer, &place, mg__region_data(region, size_of(entry)), mg__entry_sealed(entry),
                                size_of(entry));
     if (status == MEMGUARD_ERR_AUTH) atomic_fetch_add_explicit(&vault->auth_failures, 1, memory_order_relaxed);
     return mg__gate_explain(vault, status);
@@ -89,25 +81,27 @@ static memguard_status open_sealed(struct mg__vault *vault, struct mg__entry *en
         mg__region_give(region, size_of(entry));
         return status;
     }
-    entry->open.region = region;
+    mg__entry_take_extra(entry)->open = region;
     *data = mg__region_data(region, size_of(entry));
     return MEMGUARD_OK;
 }
 
+static void free_sealed(struct mg__entry *entry) { free(entry->body.sealed); }
+
 /* The changed bytes could not be sealed: they stay where they are, and the secret rests CLOSED. (After a purge took
  * the key the secret is dying, and this is only how it waits for its end.) */
 static memguard_status keep_closed(struct mg__entry *entry, memguard_status why) {
-    struct mg__region *region = entry->open.region;
-    free(entry->body.sealed);
+    struct mg__region *region = mg__entry_extra(entry)->open;
+    free_sealed(entry);
     entry->body.region = region;
-    entry->open.region = NULL;
-    atomic_store_explicit(&entry->rest, MEMGUARD_CLOSED, memory_order_relaxed);
+    mg__entry_extra(entry)->open = NULL;
+    mg__entry_set_rest(entry, MEMGUARD_CLOSED);
     const memguard_status closed = mg__region_protect(region, MG_ACCESS_NONE);
     return closed != MEMGUARD_OK ? closed : why;
 }
 
 static memguard_status close_sealed(struct mg__vault *vault, struct mg__entry *entry, bool changed) {
-    struct mg__region *region = entry->open.region;
+    struct mg__region *region = mg__entry_extra(entry)->open;
     const size_t bytes = size_of(entry);
     if (!mg__region_intact(region, bytes)) {
         mg__region_give(region, region->bytes);
@@ -115,10 +109,10 @@ static memguard_status close_sealed(struct mg__vault *vault, struct mg__entry *e
     }
     if (changed) {
         const memguard_status status =
-            seal_into(vault, entry, entry->body.sealed, mg__region_data(region, bytes), bytes);
+            seal_into(vault, entry, mg__entry_sealed(entry), mg__region_data(region, bytes), bytes);
         if (MG_UNLIKELY(status != MEMGUARD_OK)) return keep_closed(entry, status);
     }
-    entry->open.region = NULL;
+    mg__entry_extra(entry)->open = NULL;
     mg__region_give(region, bytes);
     return MEMGUARD_OK;
 }
@@ -152,7 +146,7 @@ static memguard_status close_region(struct mg__vault *vault, struct mg__entry *e
 }
 
 static struct mg__compact_slot slot_of(const struct mg__entry *entry) {
-    return (struct mg__compact_slot){entry->body.data, entry->open.place};
+    return (struct mg__compact_slot){entry->body.data, entry->place};
 }
 
 static memguard_status check_slot(struct mg__vault *vault, struct mg__entry *entry) {
@@ -196,7 +190,7 @@ static memguard_status make_slot(struct mg__vault *vault, struct mg__entry *entr
     const memguard_status status = mg__compact_take(vault->arena, bytes, &slot);
     if (status != MEMGUARD_OK) return status;
     entry->body.data = slot.data;
-    entry->open.place = slot.place;
+    entry->place = slot.place;
     *data = slot.data;
     return MEMGUARD_OK;
 }
@@ -219,10 +213,9 @@ memguard_status mg__make_body(struct mg__vault *vault, struct mg__entry *entry, 
     else
         status = slot ? make_slot(vault, entry, bytes, data) : make_region(vault, entry, bytes, data);
     if (status != MEMGUARD_OK) return status;
-    if (rest == MEMGUARD_COMPACT && !slot)
-        atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_GUARDED, memory_order_relaxed);
-    atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
-    atomic_store_explicit(&entry->rest, (uint8_t)rest, memory_order_relaxed);
+    if (rest == MEMGUARD_COMPACT && !slot) mg__entry_change_flags(entry, 0, MG_ENTRY_GUARDED);
+    mg__entry_set_bytes(entry, bytes);
+    mg__entry_set_rest(entry, rest);
     return MEMGUARD_OK;
 }
 
@@ -232,12 +225,13 @@ memguard_status mg__settle(struct mg__entry *entry) {
 }
 
 memguard_status mg__seal_body(struct mg__vault *vault, struct mg__entry *entry, const unsigned char *plain) {
-    return seal_into(vault, entry, entry->body.sealed, plain, size_of(entry));
+    return seal_into(vault, entry, mg__entry_sealed(entry), plain, size_of(entry));
 }
 
 memguard_status mg__unseal_body(struct mg__vault *vault, const struct mg__entry *entry, unsigned char *plain) {
     const struct mg__place place = place_of(entry);
-    const memguard_status status = mg__coffer_unseal(&vault->coffer, &place, plain, entry->body.sealed, size_of(entry));
+    const memguard_status status =
+        mg__coffer_unseal(&vault->coffer, &place, plain, mg__entry_sealed(entry), size_of(entry));
     if (MG_UNLIKELY(status == MEMGUARD_ERR_AUTH))
         atomic_fetch_add_explicit(&vault->auth_failures, 1, memory_order_relaxed);
     return mg__gate_explain(vault, status);
@@ -258,10 +252,20 @@ static void drop_region(struct mg__vault *vault, struct mg__entry *entry) {
     if (!intact) mg__corrupted(vault, bytes);
 }
 
+void mg__drop_revoked_body(struct mg__entry *entry) {
+    struct mg__extra *extra = mg__entry_extra(entry);
+    if (rest_of(entry) == MEMGUARD_SEALED) {
+        free_sealed(entry);
+        if (extra->open != NULL) mg__region_give(extra->open, 0);
+    } else if (!in_compact_slot(entry)) {
+        mg__region_give(entry->body.region, 0);
+    }
+}
+
 void mg__drop_body(struct mg__vault *vault, struct mg__entry *entry) {
     const unsigned gone = MG_ENTRY_FRESH | MG_ENTRY_GUARDED;
     if (rest_of(entry) == MEMGUARD_SEALED) {
-        free(entry->body.sealed);
+        free_sealed(entry);
     } else if (in_compact_slot(entry)) {
         const struct mg__compact_slot slot = slot_of(entry);
         (void)check_slot(vault, entry); /* comes back only when all is well */
@@ -270,6 +274,6 @@ void mg__drop_body(struct mg__vault *vault, struct mg__entry *entry) {
         drop_region(vault, entry);
     }
     entry->body.sealed = NULL;
-    entry->open.place = 0;
+    entry->place = 0;
     drop_flag(entry, gone);
 }

@@ -15,7 +15,7 @@
 /* Whether the entry is a secret of the vault; *word is what was seen while it was. */
 static bool belongs(struct mg__entry *entry, const struct mg__vault *vault, uint64_t *word) {
     *word = atomic_load(&entry->word);
-    return (*word & MG_WORD_L) != 0 && atomic_load(&entry->vault) == vault->index + 1 &&
+    return (*word & MG_WORD_L) != 0 && mg__entry_is_of(entry, vault->index) &&
            (atomic_load(&entry->word) >> 32) == (*word >> 32);
 }
 
@@ -47,11 +47,12 @@ static bool mark_or_end(struct mg__vault *vault, struct mg__entry *entry, uint64
 }
 
 static bool take_memory_away(struct mg__entry *entry) {
-    const uint32_t rest = atomic_load(&entry->rest);
-    const bool guarded = rest != MEMGUARD_COMPACT || (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) != 0;
+    const uint32_t rest = mg__entry_rest(entry);
+    const bool guarded = rest != MEMGUARD_COMPACT || mg__entry_has(entry, MG_ENTRY_GUARDED);
     bool taken = mg__use_page_revoke(mg__entry_id(entry));
     if (mg__entry_is_chunked(entry)) return mg__chunked_take_away(entry) && taken;
-    if (rest == MEMGUARD_SEALED && entry->open.region != NULL) taken = mg__region_revoke(entry->open.region) && taken;
+    struct mg__region *open = rest == MEMGUARD_SEALED ? mg__entry_extra(entry)->open : NULL;
+    if (open != NULL) taken = mg__region_revoke(open) && taken;
     if (rest != MEMGUARD_SEALED && guarded) taken = mg__region_revoke(entry->body.region) && taken;
     return taken;
 }
@@ -62,7 +63,7 @@ struct revocation {
 };
 
 static bool in_compact_slot(const struct mg__entry *entry) {
-    return atomic_load(&entry->rest) == MEMGUARD_COMPACT && (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) == 0;
+    return mg__entry_rest(entry) == MEMGUARD_COMPACT && !mg__entry_has(entry, MG_ENTRY_GUARDED);
 }
 
 /* Revokes an entry whose pins are all in the host's hands; false: it is not so (any more). */

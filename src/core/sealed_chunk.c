@@ -266,7 +266,7 @@ memguard_status mg__chunked_publish(memguard_vault *token, struct mg__chunked *c
         chunked->windows[side].of = chunked;
     chunked->id = mg__entry_id(chunked->entry);
     chunked->entry->body.chunked = chunked;
-    atomic_store_explicit(&chunked->entry->bytes, bytes, memory_order_relaxed);
+    mg__entry_set_bytes(chunked->entry, bytes);
     return mg__entry_publish(chunked->vault, chunked->entry, id);
 }
 

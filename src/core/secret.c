@@ -15,14 +15,7 @@ static void end_revoked(struct mg__entry *entry) {
         mg__chunked_end(entry);
         return;
     }
-    const uint32_t rest = atomic_load_explicit(&entry->rest, memory_order_relaxed);
-    const unsigned flags = atomic_load_explicit(&entry->flags, memory_order_relaxed);
-    if (rest == MEMGUARD_SEALED) {
-        free(entry->body.sealed);
-        if (entry->open.region != NULL) mg__region_give(entry->open.region, 0);
-    } else if (rest != MEMGUARD_COMPACT || (flags & MG_ENTRY_GUARDED) != 0) {
-        mg__region_give(entry->body.region, 0);
-    }
+    mg__drop_revoked_body(entry);
     mg__limits_drop(entry);
     mg__entry_free(entry);
 }
@@ -32,7 +25,7 @@ void mg__secret_end(struct mg__entry *entry) {
         mg__chunked_end(entry);
         return;
     }
-    const bool expired = (atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_EXPIRED) != 0;
+    const bool expired = mg__entry_has(entry, MG_ENTRY_EXPIRED);
     if (!expired) mg__drop_body(mg__vault_of(entry), entry);
     mg__limits_drop(entry);
     mg__entry_free(entry);
@@ -44,10 +37,10 @@ void mg__secret_after(struct mg__entry *entry, enum mg__unpin left) {
 }
 
 void mg__secret_expire(struct mg__entry *entry) {
-    if ((atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_EXPIRED) != 0) return;
+    if (mg__entry_has(entry, MG_ENTRY_EXPIRED)) return;
     mg__drop_body(mg__vault_of(entry), entry);
-    atomic_store_explicit(&entry->rest, MEMGUARD_SEALED, memory_order_relaxed);
-    atomic_fetch_or_explicit(&entry->flags, MG_ENTRY_EXPIRED, memory_order_relaxed);
+    mg__entry_set_rest(entry, MEMGUARD_SEALED);
+    mg__entry_change_flags(entry, 0, MG_ENTRY_EXPIRED);
 }
 
 memguard_status memguard_secret_destroy(memguard_secret *secret) {
@@ -68,28 +61,33 @@ memguard_status mg__entry_destroy(uint64_t *id, enum mg__object object) {
 
 /* ---- bodies made anew ---- */
 
-/* A stand-in with the identity of an entry (its place in the table, its count of sealings) and no body. */
-static void begin_stand_in(struct mg__entry *temporary, const struct mg__entry *entry) {
-    memset(temporary, 0, sizeof *temporary);
-    atomic_store_explicit(&temporary->next, mg__entry_index(entry), memory_order_relaxed);
-    atomic_store_explicit(&temporary->flags,
-                          atomic_load_explicit(&entry->flags, memory_order_relaxed) &
-                              (MG_ENTRY_FROZEN | MG_ENTRY_WRITABLE | MG_ENTRY_DRAFT),
-                          memory_order_relaxed);
-    temporary->version = entry->version;
-    temporary->prefix = entry->prefix;
+/* What a body is besides its bytes. */
+struct body {
+    union mg__body where;
+    uint64_t place;
+    size_t bytes;
+    uint32_t rest, prefix;
+    unsigned flags;
+};
+
+enum { BODY_FLAGS = MG_ENTRY_FRESH | MG_ENTRY_GUARDED };
+
+static struct body body_of(const struct mg__entry *entry) {
+    return (struct body){.where = entry->body,
+                         .place = entry->place,
+                         .bytes = mg__entry_bytes(entry),
+                         .rest = mg__entry_rest(entry),
+                         .prefix = entry->prefix,
+                         .flags = mg__entry_flags(entry) & BODY_FLAGS};
 }
 
-static void adopt(struct mg__entry *entry, const struct mg__entry *temporary) {
-    entry->body = temporary->body;
-    entry->open = temporary->open;
-    entry->prefix = temporary->prefix;
-    atomic_store_explicit(&entry->bytes, atomic_load_explicit(&temporary->bytes, memory_order_relaxed),
-                          memory_order_relaxed);
-    atomic_store_explicit(&entry->rest, atomic_load_explicit(&temporary->rest, memory_order_relaxed),
-                          memory_order_relaxed);
-    atomic_store_explicit(&entry->flags, atomic_load_explicit(&temporary->flags, memory_order_relaxed),
-                          memory_order_relaxed);
+static void put_body(struct mg__entry *entry, const struct body *body) {
+    entry->body = body->where;
+    entry->place = body->place;
+    entry->prefix = body->prefix;
+    mg__entry_set_bytes(entry, body->bytes);
+    mg__entry_set_rest(entry, body->rest);
+    mg__entry_change_flags(entry, BODY_FLAGS & ~body->flags, body->flags);
 }
 
 /* Protected memory for plaintext that is only on its way into a sealed body. */
@@ -145,36 +143,31 @@ static memguard_status build(struct mg__vault *vault, struct mg__entry *entry, u
     return status;
 }
 
-/* Exchanges the body of an entry for a new one with the given contents. */
+/* Exchanges the body of an entry for a new one with the given contents. The new one is made while the old one is put aside; so a
+ * failure leaves all as it was, but for the version that was burnt. opened: by mg__open, for reading. */
 static memguard_status rebuild(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes,
-                               const unsigned char *from, size_t from_bytes) {
-    struct mg__entry temporary;
-    begin_stand_in(&temporary, entry);
-    const memguard_status status = build(vault, &temporary, rest, bytes, from, from_bytes);
-    entry->version = temporary.version; /* burnt, also by a failure */
+                               const unsigned char *from, size_t from_bytes, bool opened) {
+    const struct body old = body_of(entry);
+    mg__entry_change_flags(entry, BODY_FLAGS, 0);
+    const memguard_status status = build(vault, entry, rest, bytes, from, from_bytes);
+    const struct body made = body_of(entry);
+    put_body(entry, &old);
+    /* Access that could not be taken away from the old body does not matter when the body goes. */
+    const memguard_status closed = opened ? mg__close(vault, entry, false) : MEMGUARD_OK;
+    (void)closed;
     if (status != MEMGUARD_OK) return status;
     mg__drop_body(vault, entry);
-    adopt(entry, &temporary);
+    put_body(entry, &made);
     return MEMGUARD_OK;
 }
 
 /* The same with the entry's own contents. */
 static memguard_status convert(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes) {
-    const size_t old_bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    const size_t old_bytes = mg__entry_bytes(entry);
     unsigned char *data = NULL;
-    struct mg__entry temporary;
-    memguard_status status = mg__open(vault, entry, MG_ACCESS_READ, &data);
+    const memguard_status status = mg__open(vault, entry, MG_ACCESS_READ, &data);
     if (status != MEMGUARD_OK) return status;
-    begin_stand_in(&temporary, entry);
-    status = build(vault, &temporary, rest, bytes, data, old_bytes);
-    entry->version = temporary.version;
-    /* Access that could not be taken away from the old body does not matter when the body goes. */
-    const memguard_status closed = mg__close(vault, entry, false);
-    (void)closed;
-    if (status != MEMGUARD_OK) return status;
-    mg__drop_body(vault, entry);
-    adopt(entry, &temporary);
-    return MEMGUARD_OK;
+    return rebuild(vault, entry, rest, bytes, data, old_bytes, true);
 }
 
 /* ---- making ---- */
@@ -192,9 +185,9 @@ static memguard_status check_size(size_t bytes) {
     return mg__fail(MEMGUARD_ERR_SIZE, 0, "%zu bytes: a secret has 1 to %zu", bytes, MEMGUARD_SIZE_MAX);
 }
 
-static uint8_t entry_flags(uint32_t flags) {
-    return (uint8_t)(((flags & MEMGUARD_FROZEN) != 0 ? MG_ENTRY_FROZEN : 0) |
-                     ((flags & MEMGUARD_WRITABLE) != 0 ? MG_ENTRY_WRITABLE : 0));
+static unsigned entry_flags(uint32_t flags) {
+    return ((flags & MEMGUARD_FROZEN) != 0 ? MG_ENTRY_FROZEN : 0U) |
+           ((flags & MEMGUARD_WRITABLE) != 0 ? MG_ENTRY_WRITABLE : 0U);
 }
 
 memguard_status mg__entry_begin(memguard_vault *token, enum mg__object object, struct mg__vault **vault,
@@ -246,7 +239,7 @@ static memguard_status make(memguard_vault *token, const void *from, size_t from
     struct mg__entry *entry = NULL;
     memguard_status status = mg__entry_begin(token, MG_OBJECT_SECRET, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
-    atomic_store_explicit(&entry->flags, entry_flags(flags), memory_order_relaxed);
+    mg__entry_change_flags(entry, 0, entry_flags(flags));
     status = build(vault, entry, flags & MEMGUARD_REST_MASK, bytes, from, from_bytes);
     if (status != MEMGUARD_OK) {
         mg__entry_free(entry);
@@ -267,9 +260,9 @@ static memguard_status make_fresh(memguard_vault *token, size_t bytes, uint32_t 
         mg__entry_free(entry);
         return status;
     }
-    atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
-    atomic_store_explicit(&entry->rest, MEMGUARD_CLOSED, memory_order_relaxed);
-    atomic_store_explicit(&entry->flags, (uint8_t)(entry_flags(flags) | MG_ENTRY_FRESH), memory_order_relaxed);
+    mg__entry_set_bytes(entry, bytes);
+    mg__entry_set_rest(entry, MEMGUARD_CLOSED);
+    mg__entry_change_flags(entry, 0, entry_flags(flags) | MG_ENTRY_FRESH);
     return finish_making(vault, entry, flags, secret);
 }
 
@@ -328,10 +321,6 @@ memguard_status memguard_secret_random(memguard_vault *vault, size_t bytes, uint
 
 /* ---- changing ---- */
 
-static bool has_flag(const struct mg__entry *entry, unsigned flag) {
-    return (atomic_load_explicit(&entry->flags, memory_order_relaxed) & flag) != 0;
-}
-
 memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault, struct mg__entry **entry) {
     memguard_status status = mg__entry_seize(secret.id, entry);
     if (status != MEMGUARD_OK) return mg__fail_plain(status);
@@ -345,23 +334,20 @@ memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vaul
 
 static memguard_status seize_melted(memguard_secret secret, struct mg__vault **vault, struct mg__entry **entry) {
     const memguard_status status = mg__secret_seize(secret, vault, entry);
-    if (status != MEMGUARD_OK || !has_flag(*entry, MG_ENTRY_FROZEN)) return status;
+    if (status != MEMGUARD_OK || !mg__entry_has(*entry, MG_ENTRY_FROZEN)) return status;
     mg__secret_after(*entry, mg__entry_unseize(*entry));
     return mg__fail_plain(MEMGUARD_ERR_FROZEN);
 }
 
 static void set_flag(struct mg__entry *entry, unsigned flag, bool set) {
-    if (set)
-        atomic_fetch_or_explicit(&entry->flags, (uint8_t)flag, memory_order_relaxed);
-    else
-        atomic_fetch_and_explicit(&entry->flags, (uint8_t)~flag, memory_order_relaxed);
+    mg__entry_change_flags(entry, set ? 0 : flag, set ? flag : 0);
 }
 
 memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest) {
     if (mg__entry_is_chunked(entry)) return mg__chunked_put_away(entry);
-    if (has_flag(entry, MG_ENTRY_EXPIRED)) return MEMGUARD_OK;
-    if (atomic_load_explicit(&entry->rest, memory_order_relaxed) == rest) return MEMGUARD_OK;
-    const size_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    if (mg__entry_has(entry, MG_ENTRY_EXPIRED)) return MEMGUARD_OK;
+    if (mg__entry_rest(entry) == rest) return MEMGUARD_OK;
+    const size_t bytes = mg__entry_bytes(entry);
     const memguard_status status = convert(vault, entry, rest, bytes);
     if (status == MEMGUARD_OK && rest != MEMGUARD_MAPPED) set_flag(entry, MG_ENTRY_WRITABLE, false);
     return status;
@@ -369,10 +355,10 @@ memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry
 
 /* Whether a MAPPED secret stays writable; settles the access. */
 static memguard_status change_writable(struct mg__entry *entry, bool writable) {
-    const uint8_t before = atomic_load_explicit(&entry->flags, memory_order_relaxed);
+    const bool before = mg__entry_has(entry, MG_ENTRY_WRITABLE);
     set_flag(entry, MG_ENTRY_WRITABLE, writable);
     const memguard_status status = mg__settle(entry);
-    if (status != MEMGUARD_OK) atomic_store_explicit(&entry->flags, before, memory_order_relaxed);
+    if (status != MEMGUARD_OK) set_flag(entry, MG_ENTRY_WRITABLE, before);
     return status;
 }
 
@@ -399,9 +385,9 @@ static memguard_status set_frozen(memguard_secret secret, bool frozen) {
     MG_REFUSE_FORKED();
     memguard_status status = mg__secret_seize(secret, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
-    const bool before = has_flag(entry, MG_ENTRY_FROZEN);
+    const bool before = mg__entry_has(entry, MG_ENTRY_FROZEN);
     set_flag(entry, MG_ENTRY_FROZEN, frozen);
-    if (atomic_load_explicit(&entry->rest, memory_order_relaxed) != MEMGUARD_SEALED) {
+    if (mg__entry_rest(entry) != MEMGUARD_SEALED) {
         /* Opening and closing looks at the canaries and settles the access. */
         status = mg__open(vault, entry, MG_ACCESS_READ, &data);
         if (status == MEMGUARD_OK) status = mg__close(vault, entry, false);
@@ -422,8 +408,7 @@ memguard_status memguard_secret_resize(memguard_secret secret, size_t bytes) {
     memguard_status status = check_size(bytes);
     if (status == MEMGUARD_OK) status = seize_melted(secret, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
-    if (atomic_load_explicit(&entry->bytes, memory_order_relaxed) != bytes)
-        status = convert(vault, entry, atomic_load_explicit(&entry->rest, memory_order_relaxed), bytes);
+    if (mg__entry_bytes(entry) != bytes) status = convert(vault, entry, mg__entry_rest(entry), bytes);
     mg__secret_after(entry, mg__entry_unseize(entry));
     return status;
 }
@@ -434,7 +419,7 @@ static memguard_status replace(memguard_secret secret, const void *source, size_
     MG_REFUSE_FORKED();
     memguard_status status = seize_melted(secret, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
-    status = rebuild(vault, entry, atomic_load_explicit(&entry->rest, memory_order_relaxed), bytes, source, bytes);
+    status = rebuild(vault, entry, mg__entry_rest(entry), bytes, source, bytes, false);
     mg__secret_after(entry, mg__entry_unseize(entry));
     return status;
 }
@@ -463,7 +448,7 @@ static void apply(const struct change *change, unsigned char *data, size_t size)
 }
 
 static memguard_status write_opened(struct mg__vault *vault, struct mg__entry *entry, const struct change *change) {
-    const size_t size = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    const size_t size = mg__entry_bytes(entry);
     unsigned char *data = NULL;
     size_t end = 0;
     if (!mg__add_size(change->offset, change->bytes, &end) || end > size)
@@ -509,8 +494,8 @@ memguard_status memguard_secret_scramble(memguard_secret secret) {
     memguard_status status = seize_melted(secret, &vault, &entry);
     if (status != MEMGUARD_OK) return status;
     /* A new body, so that half of the randomness is as good as none. */
-    const size_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
-    status = rebuild(vault, entry, atomic_load_explicit(&entry->rest, memory_order_relaxed), bytes, NULL, bytes);
+    const size_t bytes = mg__entry_bytes(entry);
+    status = rebuild(vault, entry, mg__entry_rest(entry), bytes, NULL, bytes, false);
     mg__secret_after(entry, mg__entry_unseize(entry));
     return status;
 }
@@ -535,9 +520,9 @@ memguard_status memguard_secret_info(memguard_secret secret, memguard_info *give
     const struct mg__entry *entry = mg__entry_at(secret.id);
     if (entry == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
     const uint64_t word = atomic_load(&entry->word);
-    const unsigned flags = atomic_load(&entry->flags);
-    info.bytes = atomic_load(&entry->bytes);
-    info.rest = atomic_load(&entry->rest);
+    const unsigned flags = mg__entry_flags(entry);
+    info.bytes = mg__entry_bytes(entry);
+    info.rest = mg__entry_rest(entry);
     info.flags = (flags & MG_ENTRY_FROZEN ? (uint32_t)MEMGUARD_FROZEN : 0) |
                  (flags & MG_ENTRY_WRITABLE ? (uint32_t)MEMGUARD_WRITABLE : 0);
     info.borrows = mg__word_held(word);

@@ -11,13 +11,14 @@ static void leave_behind(struct mg__entry *entry, uint64_t word) {
 
 /* Shown to nobody any more: closed. A refusal leaves it open to this process alone, and the next borrow's end tries again. */
 static void close_left_open(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
+    const struct mg__extra *extra = mg__entry_extra(entry);
     if (mg__entry_is_chunked(entry)) return; /* its windows have a time of their own */
-    if ((word & MG_WORD_X) != 0 || entry->views != 0 || (atomic_load(&entry->flags) & MG_ENTRY_EXPIRED) != 0) return;
-    const bool sealed = atomic_load(&entry->rest) == MEMGUARD_SEALED;
+    if ((word & MG_WORD_X) != 0 || extra->views != 0 || mg__entry_has(entry, MG_ENTRY_EXPIRED)) return;
+    const bool sealed = mg__entry_rest(entry) == MEMGUARD_SEALED;
     memguard_status status = MEMGUARD_OK;
     if (!sealed)
         status = mg__settle(entry);
-    else if (entry->open.region != NULL)
+    else if (extra->open != NULL)
         status = mg__close(vault, entry, false);
     (void)status;
 }
@@ -25,12 +26,12 @@ static void close_left_open(struct mg__vault *vault, struct mg__entry *entry, ui
 /* A draft whose maker is not here: nobody will ever know its handle. */
 static bool is_abandoned(const struct mg__entry *entry, uint64_t word) {
     const struct mg__thread *thread = mg__thread_heir();
-    const bool lent_to_us = (word & MG_WORD_X) != 0 && thread != NULL && entry->views == thread->number;
-    return mg__entry_is_draft(entry) && !lent_to_us;
+    if (!mg__entry_is_draft(entry)) return false;
+    return (word & MG_WORD_X) == 0 || thread == NULL || mg__entry_extra(entry)->views != thread->number;
 }
 
 static void end_abandoned(struct mg__entry *entry, uint64_t word) {
-    entry->views = 0;
+    mg__entry_take_extra(entry)->views = 0;
     word &= ~(MG_WORD_X | MG_WORD_T | (MG_WORD_COUNT_MASK * MG_WORD_HELD_ONE) | MG_WORD_COUNT_MASK);
     atomic_store(&entry->word, word);
     if (mg__entry_seize_idle(entry, word, MG_WORD_D))
@@ -56,7 +57,7 @@ static void settle_entries(void) {
     for (uint32_t i = 0; i < count; i++) {
         struct mg__entry *entry = mg__entry_by_index(i);
         const uint64_t word = atomic_load(&entry->word);
-        struct mg__vault *vault = atomic_load(&entry->vault) == 0 ? NULL : mg__vault_of(entry);
+        struct mg__vault *vault = mg__entry_vault(entry) == 0 ? NULL : mg__vault_of(entry);
         if ((word & MG_WORD_L) == 0 || vault == NULL) continue;
         if (mg__vault_is_here(vault))
             settle_copy(vault, entry, word);

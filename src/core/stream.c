@@ -202,9 +202,7 @@ static void keep_open(struct write *write, size_t from, struct link *place) {
     mg__window_fill(&stream->base, MG_WRITING, write->left_bytes);
 }
 
-static void add_bytes(struct stream *stream, size_t bytes) {
-    atomic_fetch_add_explicit(&stream->base.entry->bytes, bytes, memory_order_relaxed);
-}
+static void add_bytes(struct stream *stream, size_t bytes) { mg__entry_add_bytes(stream->base.entry, bytes); }
 
 static memguard_status write_chunks(struct write *write) {
     struct stream *stream = write->stream;
@@ -296,7 +294,7 @@ static memguard_status open_link(struct stream *stream, const struct link *link)
 
 static void consume(struct stream *stream, const struct link *link, size_t bytes) {
     stream->offset += bytes;
-    atomic_fetch_sub_explicit(&stream->base.entry->bytes, bytes, memory_order_relaxed);
+    mg__entry_add_bytes(stream->base.entry, 0 - (uint64_t)bytes);
     if (stream->offset < link->bytes) return;
     if (stream->base.windows[MG_READING].used != 0) mg__window_blank(&stream->base, MG_READING);
     stream->ended = link->last;
@@ -506,7 +504,7 @@ memguard_status memguard_stream_size(memguard_stream handle, uint64_t *bytes) {
     MG_REFUSE_FORKED();
     const memguard_status status = mg__chunked_pin(handle.id, MG_OBJECT_STREAM, &chunked);
     if (status != MEMGUARD_OK) return status;
-    *bytes = atomic_load_explicit(&chunked->entry->bytes, memory_order_relaxed);
+    *bytes = mg__entry_bytes(chunked->entry);
     mg__chunked_unpin(chunked);
     return MEMGUARD_OK;
 }

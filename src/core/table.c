@@ -134,14 +134,15 @@ struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memgua
     struct mg__entry *entry = known_entry(index);
     const uint64_t generation = atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32;
     entry->body.sealed = NULL;
-    entry->open.place = 0;
-    entry->views = 0;
-    atomic_store_explicit(&entry->limits, NULL, memory_order_relaxed);
-    atomic_store_explicit(&entry->rest, 0, memory_order_relaxed);
+    entry->place = 0;
+    entry->extra.open = NULL;
+    entry->extra.views = 0;
+    atomic_store_explicit(&entry->extra.limits, NULL, memory_order_relaxed);
+    mg__entry_set_rest(entry, 0);
     atomic_store_explicit(&entry->flags, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->object, (uint8_t)object, memory_order_relaxed);
     atomic_store_explicit(&entry->marks, 0, memory_order_relaxed);
-    atomic_store_explicit(&entry->bytes, 0, memory_order_relaxed); /* no body yet */
+    mg__entry_set_bytes(entry, 0); /* no body yet */
     atomic_store_explicit(&entry->next, index, memory_order_relaxed);
     atomic_store_explicit(&entry->vault, vault, memory_order_relaxed); /* published by the word */
     atomic_store(&entry->word, (generation << 32) | MG_WORD_L | MG_WORD_X | MG_WORD_PIN_ONE | more_flags);
@@ -192,8 +193,7 @@ static uint64_t settled_word(struct mg__entry *entry) {
 
 /* Whoever comes with the handle proves that it is not lost. */
 static void clear_suspicion(struct mg__entry *entry) {
-    if (MG_UNLIKELY((atomic_load_explicit(&entry->marks, memory_order_relaxed) & MG_MARK_SUSPECT) != 0))
-        atomic_fetch_and_explicit(&entry->marks, (uint8_t)~MG_MARK_SUSPECT, memory_order_relaxed);
+    if (MG_UNLIKELY(mg__entry_has_mark(entry, MG_MARK_SUSPECT))) (void)mg__entry_unmark(entry, MG_MARK_SUSPECT);
 }
 
 static inline memguard_status pin(uint64_t id, enum mg__object object, uint64_t tolerated, uint64_t more,

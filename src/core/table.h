@@ -34,6 +34,22 @@ struct mg__chunked;
 /* What a handle names. */
 enum mg__object { MG_OBJECT_SECRET, MG_OBJECT_SCOPE, MG_OBJECT_STREAM, MG_OBJECT_LARGE };
 
+/* Where the bytes are. */
+union mg__body {
+    unsigned char *sealed;     /* SEALED: tag | ciphertext; by mg__entry_sealed */
+    struct mg__region *region; /* CLOSED, MAPPED, and COMPACT with MG_ENTRY_GUARDED */
+    unsigned char *data;       /* COMPACT */
+    struct mg__scope *scope;
+    struct mg__chunked *chunked; /* a stream or large secret */
+};
+
+/* What few entries need. Under T or X, but for who looks at the limits. */
+struct mg__extra {
+    struct mg__region *open; /* SEALED: while views are open */
+    struct mg__limits *_Atomic limits;
+    uint32_t views; /* open views */
+};
+
 struct mg__entry {
     _Atomic uint64_t word;
     _Atomic uint32_t vault; /* index + 1; 0: none */
@@ -41,25 +57,14 @@ struct mg__entry {
     _Atomic uint8_t flags;  /* MG_ENTRY_* */
     _Atomic uint8_t object; /* MG_OBJECT_*; does not change in a life */
     _Atomic uint8_t marks;  /* MG_MARK_* */
-    _Atomic size_t bytes;
-    union {
-        unsigned char *sealed;     /* SEALED: tag | ciphertext */
-        struct mg__region *region; /* CLOSED, MAPPED, and COMPACT with MG_ENTRY_GUARDED */
-        unsigned char *data;       /* COMPACT */
-        struct mg__scope *scope;
-        struct mg__chunked *chunked; /* a stream or large secret */
-    } body;
-    union {
-        struct mg__region *region; /* SEALED: while views are open */
-        uint64_t place;            /* COMPACT */
-    } open;
+    _Atomic size_t bytes;   /* by mg__entry_bytes */
+    union mg__body body;
+    uint64_t place;   /* COMPACT */
     uint32_t prefix;  /* SEALED: number of the nonce prefix */
     uint32_t version; /* counts sealings over all lives of this index */
-    uint32_t views;   /* open views; under T or X */
     _Atomic uint32_t next;
-    struct mg__limits *_Atomic limits;
+    struct mg__extra extra;
 };
-_Static_assert(sizeof(struct mg__entry) <= 64, "an entry is one cache line");
 
 enum {
     MG_ENTRY_FROZEN = 1,
@@ -103,6 +108,73 @@ void mg__table_each_range(void (*fn)(uintptr_t low, uintptr_t high, void *arg), 
 
 bool mg__table_is_unlocked(void); /* nobody makes it grow */
 
+/* Which vault it belongs to: index + 1; 0: none. */
+static inline uint32_t mg__entry_vault(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->vault, memory_order_acquire);
+}
+static inline bool mg__entry_is_of(const struct mg__entry *entry, uint32_t vault_index) {
+    return mg__entry_vault(entry) == vault_index + 1;
+}
+
+/* What is read here may be read by anybody, at any time: whoever is not pinned looks at the word again, afterwards. Rest and size
+ * are changed by the exclusive owner alone. */
+static inline uint32_t mg__entry_rest(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->rest, memory_order_acquire);
+}
+static inline void mg__entry_set_rest(struct mg__entry *entry, uint32_t rest) {
+    atomic_store_explicit(&entry->rest, (uint8_t)rest, memory_order_relaxed);
+}
+static inline size_t mg__entry_bytes(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->bytes, memory_order_acquire);
+}
+static inline void mg__entry_set_bytes(struct mg__entry *entry, size_t bytes) {
+    atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
+}
+/* Of a stream: modulo 2^64. */
+static inline void mg__entry_add_bytes(struct mg__entry *entry, uint64_t bytes) {
+    atomic_fetch_add_explicit(&entry->bytes, (size_t)bytes, memory_order_relaxed);
+}
+
+/* Flags: MG_ENTRY_*. */
+static inline unsigned mg__entry_flags(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->flags, memory_order_acquire);
+}
+static inline bool mg__entry_has(const struct mg__entry *entry, unsigned flag) {
+    return (mg__entry_flags(entry) & flag) != 0;
+}
+static inline void mg__entry_change_flags(struct mg__entry *entry, unsigned gone, unsigned added) {
+    if (gone != 0) atomic_fetch_and_explicit(&entry->flags, (uint8_t)~gone, memory_order_relaxed);
+    if (added != 0) atomic_fetch_or_explicit(&entry->flags, (uint8_t)added, memory_order_relaxed);
+}
+/* Marks: MG_MARK_*, set and taken back by anybody. True: it was there before. */
+static inline bool mg__entry_has_mark(const struct mg__entry *entry, unsigned mark) {
+    return (atomic_load_explicit(&entry->marks, memory_order_relaxed) & mark) != 0;
+}
+static inline bool mg__entry_mark(struct mg__entry *entry, unsigned mark) {
+    return (atomic_fetch_or(&entry->marks, (uint8_t)mark) & mark) != 0;
+}
+static inline bool mg__entry_unmark(struct mg__entry *entry, unsigned mark) {
+    return (atomic_fetch_and(&entry->marks, (uint8_t)~mark) & mark) != 0;
+}
+
+/* The sealed bytes, tag | ciphertext, of a SEALED secret. */
+static inline unsigned char *mg__entry_sealed(const struct mg__entry *entry) { return entry->body.sealed; }
+
+static inline struct mg__extra *mg__entry_extra(const struct mg__entry *entry) {
+    return (struct mg__extra *)&entry->extra;
+}
+/* Whether there may be anything in it. */
+static inline bool mg__entry_has_extra(const struct mg__entry *entry) {
+    (void)entry;
+    return true;
+}
+/* For who is about to write into it. Under T or X. */
+static inline struct mg__extra *mg__entry_take_extra(struct mg__entry *entry) { return mg__entry_extra(entry); }
+/* Its limits; null: none. */
+static inline struct mg__limits *mg__entry_limits(const struct mg__entry *entry) {
+    return atomic_load_explicit(&mg__entry_extra(entry)->limits, memory_order_acquire);
+}
+
 /* Why an id names nothing: STALE or, in a forked child, FORKED. */
 memguard_status mg__word_refusal(uint64_t word, uint64_t id);
 
@@ -110,7 +182,7 @@ static inline enum mg__object mg__entry_object(const struct mg__entry *entry) {
     return (enum mg__object)atomic_load_explicit(&entry->object, memory_order_relaxed);
 }
 static inline bool mg__entry_is_draft(const struct mg__entry *entry) {
-    return (atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_DRAFT) != 0;
+    return (mg__entry_flags(entry) & MG_ENTRY_DRAFT) != 0;
 }
 /* A stream or large secret. */
 static inline bool mg__entry_is_chunked(const struct mg__entry *entry) {

@@ -197,7 +197,7 @@ void mg__thread_drop_use(struct mg__use_link *link) {
     else if (link->shown != NULL)
         mg__shown_leave(link->entry->body.chunked, link->shown);
     else
-        link->entry->views--;
+        mg__entry_extra(link->entry)->views--;
     atomic_fetch_sub(&link->entry->word, MG_WORD_PIN_ONE + MG_WORD_HELD_ONE);
 }
 

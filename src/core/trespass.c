@@ -8,9 +8,7 @@ struct extent {
     uintptr_t low, end; /* low 0: none */
 };
 
-static uint32_t rest_of(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->rest, memory_order_relaxed);
-}
+static uint32_t rest_of(const struct mg__entry *entry) { return mg__entry_rest(entry); }
 
 static bool is_live_secret(const struct mg__entry *entry) {
     return (atomic_load(&entry->word) & (MG_WORD_L | MG_WORD_S)) == MG_WORD_L;
@@ -25,11 +23,11 @@ static struct extent at_end_of(const struct mg__region *region, size_t bytes) {
 
 /* Where the entry's bytes lie in the region, if it is there that they lie. */
 static struct extent extent_in(const struct mg__entry *entry, const struct mg__region *region) {
-    const size_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    const size_t bytes = mg__entry_bytes(entry);
     const uint32_t rest = rest_of(entry);
-    const bool guarded = (atomic_load_explicit(&entry->flags, memory_order_relaxed) & MG_ENTRY_GUARDED) != 0;
+    const bool guarded = mg__entry_has(entry, MG_ENTRY_GUARDED);
     struct extent found = {0, 0};
-    if (rest == MEMGUARD_SEALED) return entry->open.region == region ? at_end_of(region, bytes) : found;
+    if (rest == MEMGUARD_SEALED) return mg__entry_extra(entry)->open == region ? at_end_of(region, bytes) : found;
     if (rest != MEMGUARD_COMPACT || guarded) return entry->body.region == region ? at_end_of(region, bytes) : found;
     const uintptr_t data = (uintptr_t)entry->body.data;
     if (data >= (uintptr_t)region->base && data < end_of(region)) found = (struct extent){data, data + bytes};
@@ -60,9 +58,7 @@ static struct extent shown_in(const struct mg__region *region) {
     const uint64_t owner = mg__use_page_owner(region);
     const struct mg__entry *entry = owner == 0 ? NULL : mg__entry_at(owner);
     const struct extent none = {0, 0};
-    return entry == NULL || !is_live_secret(entry)
-               ? none
-               : at_end_of(region, atomic_load_explicit(&entry->bytes, memory_order_relaxed));
+    return entry == NULL || !is_live_secret(entry) ? none : at_end_of(region, mg__entry_bytes(entry));
 }
 
 static struct extent extent_of(const struct mg__region *region, uintptr_t at) {

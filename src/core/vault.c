@@ -404,14 +404,14 @@ static bool anything_borrowed(const struct mg__vault *vault, bool gate_closed) {
     const uint32_t count = mg__table_count();
     for (uint32_t i = 0; i < count; i++) {
         struct mg__entry *entry = mg__entry_by_index(i);
-        if (atomic_load(&entry->vault) != vault->index + 1) continue;
+        if (!mg__entry_is_of(entry, vault->index)) continue;
         unsigned step = 0;
         for (;;) {
             const uint64_t word = atomic_load(&entry->word);
             const bool revoked = (word & MG_WORD_R) != 0; /* then nobody has anything of it any more */
             if (revoked && !mg__word_is_being_revoked(word)) break;
             if (!revoked && mg__word_held(word) != 0) return true;
-            if (!gate_closed || mg__word_pins(word) == 0 || atomic_load(&entry->vault) != vault->index + 1) break;
+            if (!gate_closed || mg__word_pins(word) == 0 || !mg__entry_is_of(entry, vault->index)) break;
             mg__sys_backoff(&step);
         }
     }
@@ -481,10 +481,9 @@ static bool seize_for_sealing(const struct mg__vault *vault, struct mg__entry *e
     unsigned step = 0;
     for (;; mg__sys_backoff(&step)) {
         const uint64_t word = atomic_load(&entry->word);
-        if (atomic_load(&entry->vault) != vault->index + 1 || (word & MG_WORD_L) == 0 || (word & MG_WORD_R) != 0)
-            return false;
+        if (!mg__entry_is_of(entry, vault->index) || (word & MG_WORD_L) == 0 || (word & MG_WORD_R) != 0) return false;
         if (!mg__entry_seize_idle(entry, word, 0)) continue;
-        if (atomic_load(&entry->vault) == vault->index + 1) return true;
+        if (mg__entry_is_of(entry, vault->index)) return true;
         mg__secret_after(entry, mg__entry_unseize(entry));
     }
 }
@@ -608,7 +607,7 @@ memguard_status memguard_vault_tick(memguard_vault *token, uint32_t *next_ms) {
 
 static void count_chunked(const struct mg__entry *entry, memguard_report *report) {
     const bool stream = mg__entry_object(entry) == MG_OBJECT_STREAM;
-    const uint64_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+    const uint64_t bytes = mg__entry_bytes(entry);
     *(stream ? &report->streams : &report->larges) += 1;
     *(stream ? &report->stream_bytes : &report->large_bytes) += bytes;
 }
@@ -617,10 +616,10 @@ static void count_secrets(const struct mg__vault *vault, memguard_report *report
     const uint32_t count = mg__table_count();
     for (uint32_t i = 0; i < count; i++) {
         const struct mg__entry *entry = mg__entry_by_index(i);
-        if (atomic_load_explicit(&entry->vault, memory_order_relaxed) != vault->index + 1) continue;
+        if (!mg__entry_is_of(entry, vault->index)) continue;
         const uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
-        const unsigned rest = atomic_load_explicit(&entry->rest, memory_order_relaxed) & MEMGUARD_REST_MASK;
-        const size_t bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
+        const unsigned rest = mg__entry_rest(entry) & MEMGUARD_REST_MASK;
+        const size_t bytes = mg__entry_bytes(entry);
         if ((word & (MG_WORD_L | MG_WORD_R)) != MG_WORD_L) continue;
         report->borrows += mg__word_held(word);
         if ((word & MG_WORD_D) != 0) continue;

@@ -131,7 +131,7 @@ static inline struct mg__vault *mg__link_vault(const struct mg__use_link *link) 
     return mg__vault_by_index(mg__mark_vault(link->mark) - 1);
 }
 static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
-    return mg__vault_by_index(atomic_load_explicit(&entry->vault, memory_order_relaxed) - 1);
+    return mg__vault_by_index(mg__entry_vault(entry) - 1);
 }
 
 /* ---- handles of all kinds (secret.c) ---- */
@@ -229,6 +229,8 @@ MG_MUST_USE memguard_status mg__unseal_body(struct mg__vault *vault, const struc
                                             unsigned char *plain);
 /* Wipes the body and lets it go. Aborts on a broken canary. */
 void mg__drop_body(struct mg__vault *vault, struct mg__entry *entry);
+/* The same where a purge has taken the memory away, or will: nothing of it is touched. */
+void mg__drop_revoked_body(struct mg__entry *entry);
 /* Callback, line, abort. The bytes were wiped by the caller. */
 _Noreturn void mg__corrupted(struct mg__vault *vault, size_t bytes);
 
@@ -247,11 +249,11 @@ void mg__limits_refund(struct mg__entry *entry);
 /* At its end, still pinned: true when the secret has reached a limit. */
 MG_MUST_USE bool mg__limits_end_slow(struct mg__entry *entry);
 static inline MG_MUST_USE memguard_status mg__limits_begin(struct mg__entry *entry, bool borrow) {
-    if (MG_LIKELY(atomic_load_explicit(&entry->limits, memory_order_acquire) == NULL)) return MEMGUARD_OK;
+    if (MG_LIKELY(mg__entry_limits(entry) == NULL)) return MEMGUARD_OK;
     return mg__limits_begin_slow(entry, borrow);
 }
 static inline MG_MUST_USE bool mg__limits_end(struct mg__entry *entry) {
-    if (MG_LIKELY(atomic_load_explicit(&entry->limits, memory_order_acquire) == NULL)) return false;
+    if (MG_LIKELY(mg__entry_limits(entry) == NULL)) return false;
     return mg__limits_end_slow(entry);
 }
 /* Wipes a secret that has reached a limit, if nobody is at it. */

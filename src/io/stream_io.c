@@ -138,10 +138,7 @@ static memguard_status keep_to_ourselves(memguard_large large, bool ours) {
     struct mg__chunked *chunked = NULL;
     const memguard_status status = mg__chunked_pin(large.id, MG_OBJECT_LARGE, &chunked);
     if (status != MEMGUARD_OK) return status;
-    if (ours)
-        atomic_fetch_or(&chunked->entry->flags, MG_ENTRY_DRAFT);
-    else
-        atomic_fetch_and(&chunked->entry->flags, (uint8_t)~MG_ENTRY_DRAFT);
+    mg__entry_change_flags(chunked->entry, ours ? 0 : MG_ENTRY_DRAFT, ours ? MG_ENTRY_DRAFT : 0);
     mg__chunked_unpin(chunked);
     return MEMGUARD_OK;
 }

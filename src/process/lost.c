@@ -11,8 +11,8 @@
 bool mg__lost_is_secret(struct mg__entry *entry, const struct mg__vault *vault, uint64_t *word) {
     *word = atomic_load(&entry->word);
     if ((*word & (MG_WORD_L | MG_WORD_S | MG_WORD_D | MG_WORD_R)) != MG_WORD_L) return false;
-    if (atomic_load(&entry->vault) != vault->index + 1) return false;
-    if ((atomic_load(&entry->flags) & (MG_ENTRY_EXPIRED | MG_ENTRY_DRAFT)) != 0) return false;
+    if (!mg__entry_is_of(entry, vault->index)) return false;
+    if (mg__entry_has(entry, MG_ENTRY_EXPIRED | MG_ENTRY_DRAFT)) return false;
     return (atomic_load(&entry->word) ^ *word) >> 32 == 0;
 }
 
@@ -21,8 +21,8 @@ bool mg__lost_describe(struct mg__entry *entry, const struct mg__vault *vault, u
     uint64_t made_ms = 0;
     *lost = (memguard_lost){.size = sizeof *lost};
     lost->secret.id = (word >> 32 << 32) | index;
-    lost->bytes = atomic_load(&entry->bytes);
-    lost->rest = atomic_load(&entry->rest);
+    lost->bytes = mg__entry_bytes(entry);
+    lost->rest = mg__entry_rest(entry);
     lost->borrows = mg__word_held(word);
     if ((vault->flags & MEMGUARD_TRACK) != 0) {
         mg__origin_of(index, &lost->origin, &made_ms);
@@ -68,7 +68,7 @@ static memguard_status tell_all(const struct mg__vault *vault, const struct tell
         memguard_lost lost;
         uint64_t word = 0;
         if (!mg__lost_is_secret(entry, vault, &word) || !mg__lost_describe(entry, vault, word, &lost)) continue;
-        if (at_end && (atomic_fetch_or(&entry->marks, MG_MARK_TOLD) & MG_MARK_TOLD) != 0) continue;
+        if (at_end && mg__entry_mark(entry, MG_MARK_TOLD)) continue;
         status = tell(vault, teller, &lost, at_end);
     }
     return status;

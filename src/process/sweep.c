@@ -54,13 +54,13 @@ static size_t count_wanted(const struct sweep *sweep, uint32_t indices) {
 
 /* The pages that show the secret, and where we keep their address; false: there are none. */
 static bool shown_at(const struct mg__entry *entry, struct mg__range *range, uintptr_t *own) {
-    const uint32_t rest = atomic_load(&entry->rest);
-    if (rest == MEMGUARD_COMPACT && (atomic_load(&entry->flags) & MG_ENTRY_GUARDED) == 0) {
+    const uint32_t rest = mg__entry_rest(entry);
+    if (rest == MEMGUARD_COMPACT && !mg__entry_has(entry, MG_ENTRY_GUARDED)) {
         range->low = (uintptr_t)entry->body.data;
-        range->high = range->low + atomic_load(&entry->bytes);
+        range->high = range->low + mg__entry_bytes(entry);
         return true;
     }
-    const struct mg__region *region = rest == MEMGUARD_SEALED ? entry->open.region : entry->body.region;
+    const struct mg__region *region = rest == MEMGUARD_SEALED ? mg__entry_extra(entry)->open : entry->body.region;
     if (region == NULL) return false;
     range->low = (uintptr_t)region->base;
     range->high = range->low + region->bytes;
@@ -266,9 +266,9 @@ static void mark(struct sweep *sweep) {
         struct mg__ref *ref = &sweep->refs->refs[i];
         struct mg__entry *entry = mg__entry_at(ref->id);
         if (ref->found)
-            atomic_fetch_and(&entry->marks, (uint8_t)~MG_MARK_SUSPECT);
+            (void)mg__entry_unmark(entry, MG_MARK_SUSPECT);
         else
-            ref->twice = (atomic_fetch_or(&entry->marks, MG_MARK_SUSPECT) & MG_MARK_SUSPECT) != 0;
+            ref->twice = mg__entry_mark(entry, MG_MARK_SUSPECT);
     }
 }
 

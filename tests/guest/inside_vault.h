@@ -55,7 +55,7 @@ static inline void tell_keys(memguard_secret sealed) {
     tell_masked("x", mg__region_data(coffer->prekeys[epoch], bytes), bytes, seed);
     tell_masked("y", (const unsigned char *)coffer->page + epoch * (size_t)MG_KEY_BYTES, MG_KEY_BYTES, seed);
     tell_masked("nonce", nonce, sizeof nonce, seed);
-    tell_masked("sealed", entry->body.sealed, MG_TAG_BYTES + MARKER_BYTES, seed);
+    tell_masked("sealed", mg__entry_sealed(entry), MG_TAG_BYTES + MARKER_BYTES, seed);
 }
 
 #endif

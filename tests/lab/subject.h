@@ -95,7 +95,7 @@ static inline void body_stream(struct deriving *d, const unsigned char subkey[32
         const size_t from = at == 0 ? 32 : 0; /* the first half block is the one-time key */
         scan_get(d->plain, at + from - 32, plain, bytes - from);
         for (size_t i = from; i < bytes; i++)
-            if ((block[i] ^ d->entry->body.sealed[MG_TAG_BYTES + at + i - 32]) != plain[i - from]) d->fits = 0;
+            if ((block[i] ^ mg__entry_sealed(d->entry)[MG_TAG_BYTES + at + i - 32]) != plain[i - from]) d->fits = 0;
     }
 }
 
@@ -131,7 +131,7 @@ static inline void body_keys(void *arg) {
 static inline struct keys find_keys(const memguard_vault *vault, memguard_secret secret, int plain,
                                     const struct keys *before) {
     struct deriving d = {.coffer = coffer_of(vault), .entry = mg__entry_at(secret.id), .plain = plain};
-    const size_t bytes = atomic_load(&d.entry->bytes) + 32, prekey_bytes = d.coffer->policy.prekey_bytes;
+    const size_t bytes = mg__entry_bytes(d.entry) + 32, prekey_bytes = d.coffer->policy.prekey_bytes;
     d.stream_bytes = bytes < 4096 ? bytes : 4096;
     d.keys = (struct keys){scan_add(SCAN_K, 32, SCAN_ALL_FORMS),
                            scan_add(SCAN_X, prekey_bytes, SCAN_SHORT_FORMS),

@@ -211,7 +211,7 @@ static void life_use(void) {
 }
 
 static void life_wrong_tag(void) {
-    unsigned char *sealed = mg__entry_at(secret.id)->body.sealed;
+    unsigned char *sealed = mg__entry_sealed(mg__entry_at(secret.id));
     memguard_view view = {0};
     sealed[MG_TAG_BYTES] ^= 1;
     const memguard_status used = memguard_secret_use(secret, touch_bytes, NULL, NULL);
@@ -259,7 +259,7 @@ static void life_rests(void) {
     name_region(SCAN_SLOT, entry->body.region);
     look_for_all("rests MAPPED (control)", SCAN_SLOT, 1);
     CALL(memguard_secret_rest(secret, MEMGUARD_COMPACT));
-    if ((atomic_load(&entry->flags) & MG_ENTRY_GUARDED) != 0) {
+    if ((mg__entry_flags(entry) & MG_ENTRY_GUARDED) != 0) {
         name_region(SCAN_COMPACT, entry->body.region);
     } else {
         scan_unname(SCAN_COMPACT);

@@ -62,7 +62,7 @@ TEST(key_is_share_xor_hash_of_prekey_and_opens_records) {
     mg__prefix_bytes(entry->prefix, nonce);
     const uint32_t tail[2] = {mg__entry_index(entry), entry->version};
     for (size_t i = 0; i < 8; i++) nonce[16 + i] = (unsigned char)(tail[i / 4] >> 8 * (i % 4));
-    CHECK(crypto_secretbox_open_easy(plain, entry->body.sealed, 40 + MG_TAG_BYTES, nonce, key) == 0);
+    CHECK(crypto_secretbox_open_easy(plain, mg__entry_sealed(entry), 40 + MG_TAG_BYTES, nonce, key) == 0);
     CHECK(is_pattern(plain, sizeof plain, 1));
     destroy(vault);
 }

@@ -16,13 +16,13 @@ struct record {
 static struct record save(memguard_secret secret) {
     const struct mg__entry *entry = entry_of(secret);
     struct record record = {{0}, entry->prefix, entry->version};
-    memcpy(record.sealed, entry->body.sealed, RECORD);
+    memcpy(record.sealed, mg__entry_sealed(entry), RECORD);
     return record;
 }
 
 static void put(memguard_secret secret, const struct record *record) {
     struct mg__entry *entry = entry_of(secret);
-    memcpy(entry->body.sealed, record->sealed, RECORD);
+    memcpy(mg__entry_sealed(entry), record->sealed, RECORD);
     entry->prefix = record->prefix;
     entry->version = record->version;
 }
@@ -122,7 +122,7 @@ TEST(bytes_of_an_earlier_life_of_the_same_index_do_not_open) {
 
 TEST(one_flipped_bit_anywhere_is_refused) {
     memguard_secret secret = make_secret(vault, BYTES, 0, 1);
-    unsigned char *sealed = entry_of(secret)->body.sealed;
+    unsigned char *sealed = mg__entry_sealed(entry_of(secret));
     const uint64_t before = report_of(vault).auth_failures;
     for (size_t bit = 0; bit < RECORD * 8; bit++) {
         sealed[bit / 8] = (unsigned char)(sealed[bit / 8] ^ 1U << bit % 8);
@@ -137,7 +137,7 @@ TEST(one_flipped_bit_anywhere_is_refused) {
 TEST(refused_record_writes_nothing_to_its_destination) {
     memguard_secret secret = make_secret(vault, BYTES, 0, 1);
     unsigned char there[BYTES];
-    entry_of(secret)->body.sealed[RECORD - 1] ^= 1;
+    mg__entry_sealed(entry_of(secret))[RECORD - 1] ^= 1;
     fill(there, sizeof there, 77);
     const uint64_t before = report_of(vault).auth_failures;
     CHECK_STATUS(mg__unseal_body(mg__vault_find(vault), entry_of(secret), there), MEMGUARD_ERR_AUTH);
