@@ -66,6 +66,7 @@ static void ask_for_sweep(struct mg__vault *vault, uint64_t now_ms, uint64_t due
 void mg__limits_drop(struct mg__entry *entry) {
     struct mg__limits *limits = mg__entry_limits(entry);
     if (MG_LIKELY(limits == NULL)) return;
+    mg__entry_change_kind(entry, MG_KIND_LIMITED, 0);
     atomic_store(&mg__entry_extra(entry)->limits, NULL);
     mg__mutex_lock(&mutex);
     limits->next_free = free_records;
@@ -102,6 +103,7 @@ memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry,
     const uint64_t now = mg__sys_boottime_ms();
     fill(limits, now, wanted);
     atomic_store_explicit(&mg__entry_take_extra(entry)->limits, limits, memory_order_release);
+    mg__entry_change_kind(entry, 0, MG_KIND_LIMITED);
     ask_for_sweep(vault, now, due_of(limits));
     return MEMGUARD_OK;
 }

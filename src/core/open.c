@@ -86,7 +86,11 @@ static memguard_status open_sealed(struct mg__vault *vault, struct mg__entry *en
     return MEMGUARD_OK;
 }
 
-static void free_sealed(struct mg__entry *entry) { free(entry->body.sealed); }
+static bool is_in_place(const struct mg__entry *entry) { return size_of(entry) <= MG_IN_PLACE_MOST; }
+
+static void free_sealed(struct mg__entry *entry) {
+    if (!is_in_place(entry)) free(entry->body.sealed);
+}
 
 /* The changed bytes could not be sealed: they stay where they are, and the secret rests CLOSED. (After a purge took
  * the key the secret is dying, and this is only how it waits for its end.) */
@@ -197,6 +201,7 @@ static memguard_status make_slot(struct mg__vault *vault, struct mg__entry *entr
 
 static memguard_status make_sealed(struct mg__entry *entry, size_t bytes) {
     size_t total = 0;
+    if (MG_LIKELY(bytes <= MG_IN_PLACE_MOST)) return MEMGUARD_OK;
     unsigned char *sealed = mg__add_size(bytes, MG_TAG_BYTES, &total) ? malloc(total) : NULL;
     if (sealed == NULL) return mg__fail(MEMGUARD_ERR_MEMORY, 0, "no memory for %zu sealed bytes", bytes);
     entry->body.sealed = sealed;
@@ -253,10 +258,10 @@ static void drop_region(struct mg__vault *vault, struct mg__entry *entry) {
 }
 
 void mg__drop_revoked_body(struct mg__entry *entry) {
-    struct mg__extra *extra = mg__entry_extra(entry);
+    struct mg__region *open = mg__entry_open_region(entry);
     if (rest_of(entry) == MEMGUARD_SEALED) {
         free_sealed(entry);
-        if (extra->open != NULL) mg__region_give(extra->open, 0);
+        if (open != NULL) mg__region_give(open, 0);
     } else if (!in_compact_slot(entry)) {
         mg__region_give(entry->body.region, 0);
     }

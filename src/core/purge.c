@@ -51,7 +51,7 @@ static bool take_memory_away(struct mg__entry *entry) {
     const bool guarded = rest != MEMGUARD_COMPACT || mg__entry_has(entry, MG_ENTRY_GUARDED);
     bool taken = mg__use_page_revoke(mg__entry_id(entry));
     if (mg__entry_is_chunked(entry)) return mg__chunked_take_away(entry) && taken;
-    struct mg__region *open = rest == MEMGUARD_SEALED ? mg__entry_extra(entry)->open : NULL;
+    struct mg__region *open = rest == MEMGUARD_SEALED ? mg__entry_open_region(entry) : NULL;
     if (open != NULL) taken = mg__region_revoke(open) && taken;
     if (rest != MEMGUARD_SEALED && guarded) taken = mg__region_revoke(entry->body.region) && taken;
     return taken;

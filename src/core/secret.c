@@ -61,10 +61,9 @@ memguard_status mg__entry_destroy(uint64_t *id, enum mg__object object) {
 
 /* ---- bodies made anew ---- */
 
-/* What a body is besides its bytes. */
+/* What an entry says of its body; of a small sealed one it is the body. */
 struct body {
-    union mg__body where;
-    uint64_t place;
+    unsigned char room[MG_IN_PLACE_BYTES];
     size_t bytes;
     uint32_t rest, prefix;
     unsigned flags;
@@ -73,17 +72,16 @@ struct body {
 enum { BODY_FLAGS = MG_ENTRY_FRESH | MG_ENTRY_GUARDED };
 
 static struct body body_of(const struct mg__entry *entry) {
-    return (struct body){.where = entry->body,
-                         .place = entry->place,
-                         .bytes = mg__entry_bytes(entry),
-                         .rest = mg__entry_rest(entry),
-                         .prefix = entry->prefix,
-                         .flags = mg__entry_flags(entry) & BODY_FLAGS};
+    struct body body = {.bytes = mg__entry_bytes(entry),
+                        .rest = mg__entry_rest(entry),
+                        .prefix = entry->prefix,
+                        .flags = mg__entry_flags(entry) & BODY_FLAGS};
+    memcpy(body.room, entry->in_place, sizeof body.room);
+    return body;
 }
 
 static void put_body(struct mg__entry *entry, const struct body *body) {
-    entry->body = body->where;
-    entry->place = body->place;
+    memcpy(entry->in_place, body->room, sizeof body->room);
     entry->prefix = body->prefix;
     mg__entry_set_bytes(entry, body->bytes);
     mg__entry_set_rest(entry, body->rest);

@@ -11,14 +11,14 @@ static void leave_behind(struct mg__entry *entry, uint64_t word) {
 
 /* Shown to nobody any more: closed. A refusal leaves it open to this process alone, and the next borrow's end tries again. */
 static void close_left_open(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
-    const struct mg__extra *extra = mg__entry_extra(entry);
     if (mg__entry_is_chunked(entry)) return; /* its windows have a time of their own */
-    if ((word & MG_WORD_X) != 0 || extra->views != 0 || mg__entry_has(entry, MG_ENTRY_EXPIRED)) return;
+    const bool has_views = (mg__entry_kind(entry) & MG_KIND_EXTRA) != 0 && mg__entry_extra(entry)->views != 0;
+    if ((word & MG_WORD_X) != 0 || has_views || mg__entry_has(entry, MG_ENTRY_EXPIRED)) return;
     const bool sealed = mg__entry_rest(entry) == MEMGUARD_SEALED;
     memguard_status status = MEMGUARD_OK;
     if (!sealed)
         status = mg__settle(entry);
-    else if (extra->open != NULL)
+    else if (mg__entry_open_region(entry) != NULL)
         status = mg__close(vault, entry, false);
     (void)status;
 }

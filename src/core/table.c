@@ -5,33 +5,46 @@
 
 #include <stdlib.h>
 
-enum { SEGMENT_BITS = 12, SEGMENT = 1 << SEGMENT_BITS, SEGMENTS = 1 << 16, SHARDS = 16, BATCH = 64 };
+enum { SEGMENTS = 1 << (28 - MG_SEGMENT_BITS), SHARDS = 16, BATCH = 64 };
+
+/* So few entries lie in small pages, the others in huge ones: a process with three secrets does not pay for two megabytes, and in one
+ * with millions a look-up does not wait for page tables. */
+enum { SMALL_BYTES = 2 << 20, FEW = SMALL_BYTES / sizeof(struct mg__entry) };
 
 struct shard {
     _Alignas(MG_CACHE_LINE) _Atomic uint64_t head; /* tag << 32 | index + 1 */
 };
 
-static struct mg__entry *_Atomic segments[SEGMENTS];
+static struct mg__segment *_Atomic segments[SEGMENTS];
 static struct shard shards[SHARDS];
 static struct mg__mutex grow_mutex;
 static _Atomic uint32_t made;
 static uint32_t not_first_generation; /* complement of every index's first; under grow_mutex; 0: not drawn yet */
 
 struct mg__entry *mg__entry_by_index(uint32_t index) {
-    struct mg__entry *segment =
-        atomic_load_explicit(&segments[(index >> SEGMENT_BITS) & (SEGMENTS - 1)], memory_order_acquire);
-    return segment == NULL ? NULL : &segment[index & (SEGMENT - 1)];
+    struct mg__segment *segment =
+        atomic_load_explicit(&segments[(index >> MG_SEGMENT_BITS) & (SEGMENTS - 1)], memory_order_acquire);
+    return segment == NULL ? NULL : &segment->entries[index & (MG_SEGMENT - 1)];
 }
 
 /* The same for an index that was made: its segment is there. */
 static struct mg__entry *known_entry(uint32_t index) {
-    return &atomic_load_explicit(&segments[(index >> SEGMENT_BITS) & (SEGMENTS - 1)],
-                                 memory_order_acquire)[index & (SEGMENT - 1)];
+    struct mg__segment *segment =
+        atomic_load_explicit(&segments[(index >> MG_SEGMENT_BITS) & (SEGMENTS - 1)], memory_order_acquire);
+    return &segment->entries[index & (MG_SEGMENT - 1)];
 }
 
 struct mg__entry *mg__entry_at(uint64_t id) {
     const uint32_t index = (uint32_t)id;
-    return index >> SEGMENT_BITS >= SEGMENTS ? NULL : mg__entry_by_index(index);
+    return index >> MG_SEGMENT_BITS >= SEGMENTS ? NULL : mg__entry_by_index(index);
+}
+
+/* Both its lines: an entry lies across two. */
+void mg__entry_prefetch(uint64_t id) {
+    const struct mg__entry *entry = mg__entry_at(id);
+    if (entry == NULL) return;
+    __builtin_prefetch(entry, 1);
+    __builtin_prefetch((const unsigned char *)(entry + 1) - 1);
 }
 
 bool mg__table_is_unlocked(void) { return mg__mutex_is_free(&grow_mutex); }
@@ -42,15 +55,10 @@ uint32_t mg__table_count(void) { return atomic_load(&made); }
 
 void mg__table_each_range(void (*fn)(uintptr_t low, uintptr_t high, void *arg), void *arg) {
     const uint32_t count = mg__table_count();
-    for (uint32_t first = 0; first < count; first += SEGMENT) {
+    for (uint32_t first = 0; first < count; first += MG_SEGMENT) {
         const uintptr_t low = (uintptr_t)known_entry(first);
-        fn(low, low + SEGMENT * sizeof(struct mg__entry), arg);
+        fn(low, low + sizeof(struct mg__segment), arg);
     }
-}
-
-/* The index is stored nowhere: `next` of a live entry holds it. */
-uint32_t mg__entry_index(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->next, memory_order_relaxed);
 }
 
 uint64_t mg__entry_id(const struct mg__entry *entry) {
@@ -91,19 +99,36 @@ static memguard_status draw_generation(uint32_t *generation) {
     return MEMGUARD_OK;
 }
 
-static memguard_status grow(struct shard *shard) {
+static memguard_status add_segment(uint32_t first) {
     int error = 0;
+    struct mg__segment *segment = mg__sys_map_aligned_table(sizeof *segment, MG_SEGMENT_SPACE, &error);
+    if (segment == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, sizeof *segment);
+    segment->first = first;
+    /* Of extras there are few. Refused: more memory is taken than is needed. */
+    (void)mg__sys_huge_pages(segment, sizeof *segment, false);
+    atomic_store_explicit(&segments[first >> MG_SEGMENT_BITS], segment, memory_order_release);
+    return MEMGUARD_OK;
+}
+
+/* Before the first entry of a huge page is touched. Refused: look-ups take longer. */
+static void prefer_huge_pages(uint32_t first) {
+    const bool now = first < MG_SEGMENT ? first == FEW - FEW % BATCH : first % MG_SEGMENT == 0;
+    if (MG_LIKELY(!now)) return;
+    struct mg__segment *segment = mg__segment_of(known_entry(first));
+    const size_t small = first < MG_SEGMENT ? SMALL_BYTES : 0;
+    (void)mg__sys_huge_pages((unsigned char *)segment + small, sizeof segment->entries - small, true);
+}
+
+static memguard_status grow(struct shard *shard) {
     const uint32_t first = atomic_load_explicit(&made, memory_order_relaxed);
     uint32_t generation = 0;
-    const memguard_status status = draw_generation(&generation);
+    memguard_status status = draw_generation(&generation);
     if (status != MEMGUARD_OK) return status;
-    if (first >> SEGMENT_BITS >= SEGMENTS)
+    if (first >> MG_SEGMENT_BITS >= SEGMENTS)
         return mg__fail(MEMGUARD_ERR_LIMIT, 0, "the handle table is full: %u handles were made", first);
-    if (mg__entry_by_index(first) == NULL) {
-        struct mg__entry *segment = mg__sys_map_table(sizeof(struct mg__entry) * SEGMENT, &error);
-        if (segment == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, sizeof(struct mg__entry) * SEGMENT);
-        atomic_store_explicit(&segments[first >> SEGMENT_BITS], segment, memory_order_release);
-    }
+    if (mg__entry_by_index(first) == NULL) status = add_segment(first);
+    if (status != MEMGUARD_OK) return status;
+    prefer_huge_pages(first);
     for (uint32_t i = 0; i < BATCH; i++)
         atomic_store_explicit(&known_entry(first + i)->word, (uint64_t)generation << 32, memory_order_relaxed);
     atomic_store(&made, first + BATCH);
@@ -135,21 +160,23 @@ struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memgua
     const uint64_t generation = atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32;
     entry->body.sealed = NULL;
     entry->place = 0;
-    entry->extra.open = NULL;
-    entry->extra.views = 0;
-    atomic_store_explicit(&entry->extra.limits, NULL, memory_order_relaxed);
-    mg__entry_set_rest(entry, 0);
+    atomic_store_explicit(&entry->kind, (uint8_t)(object << MG_KIND_OBJECT_SHIFT), memory_order_relaxed);
     atomic_store_explicit(&entry->flags, 0, memory_order_relaxed);
-    atomic_store_explicit(&entry->object, (uint8_t)object, memory_order_relaxed);
-    atomic_store_explicit(&entry->marks, 0, memory_order_relaxed);
-    mg__entry_set_bytes(entry, 0); /* no body yet */
-    atomic_store_explicit(&entry->next, index, memory_order_relaxed);
-    atomic_store_explicit(&entry->vault, vault, memory_order_relaxed); /* published by the word */
+    atomic_store_explicit(&entry->bytes, 0, memory_order_relaxed);               /* no body yet */
+    atomic_store_explicit(&entry->vault, (uint16_t)vault, memory_order_relaxed); /* published by the word */
     atomic_store(&entry->word, (generation << 32) | MG_WORD_L | MG_WORD_X | MG_WORD_PIN_ONE | more_flags);
     return entry;
 }
 
+static void clear_extra(struct mg__entry *entry) {
+    struct mg__extra *extra = mg__entry_extra(entry);
+    extra->open = NULL;
+    extra->views = 0;
+    atomic_store_explicit(&extra->limits, NULL, memory_order_relaxed);
+}
+
 void mg__entry_free(struct mg__entry *entry) {
+    if (MG_UNLIKELY((mg__entry_kind(entry) & MG_KIND_EXTRA) != 0)) clear_extra(entry);
     const uint32_t index = mg__entry_index(entry);
     const uint64_t generation = (atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32) + 1;
     const bool worn_out = generation > UINT32_MAX;

@@ -43,28 +43,51 @@ union mg__body {
     struct mg__chunked *chunked; /* a stream or large secret */
 };
 
-/* What few entries need. Under T or X, but for who looks at the limits. */
+/* A sealed secret of up to so many bytes lies in its entry. */
+enum { MG_IN_PLACE_MOST = 32, MG_IN_PLACE_BYTES = MG_TAG_BYTES + MG_IN_PLACE_MOST };
+
+/* Of this there may be ten millions: 24 bytes, and the sealed bytes of a key. Who changes what: `kind` only the exclusive owner or
+ * who has T; `flags` anybody, by one atomic step; the rest only the exclusive owner. */
+struct mg__entry {
+    _Atomic uint64_t word;
+    uint32_t version; /* counts sealings over all lives of this index */
+    uint32_t prefix;  /* SEALED: number of the nonce prefix */
+    union {
+        _Atomic uint32_t bytes; /* by mg__entry_bytes */
+        _Atomic uint32_t next;  /* while it is free: index + 1 of the next free one; 0: none */
+    };
+    _Atomic uint16_t vault; /* index + 1; 0: none */
+    _Atomic uint8_t kind;   /* rest and object (both fixed bits), MG_KIND_* */
+    _Atomic uint8_t flags;  /* MG_ENTRY_*, MG_MARK_* */
+    union {
+        unsigned char in_place[MG_IN_PLACE_BYTES]; /* SEALED, up to MG_IN_PLACE_MOST bytes: tag | ciphertext */
+        struct {
+            union mg__body body;
+            uint64_t place; /* COMPACT */
+        };
+    };
+};
+_Static_assert(sizeof(struct mg__entry) == 72, "the memory that a sealed key takes");
+
+/* What few entries need, and none must move for: readers open sealed bytes in place. Each entry has one, at a place that can be
+ * computed; its memory is never touched where it is not needed. Under T or X, but for who looks at the limits. */
 struct mg__extra {
     struct mg__region *open; /* SEALED: while views are open */
     struct mg__limits *_Atomic limits;
-    uint32_t views; /* open views */
+    _Atomic uint64_t bytes; /* of a stream, a large secret, and a secret of 4 GiB and more */
+    uint32_t views;         /* open views */
 };
 
-struct mg__entry {
-    _Atomic uint64_t word;
-    _Atomic uint32_t vault; /* index + 1; 0: none */
-    _Atomic uint8_t rest;   /* MEMGUARD_SEALED ... */
-    _Atomic uint8_t flags;  /* MG_ENTRY_* */
-    _Atomic uint8_t object; /* MG_OBJECT_*; does not change in a life */
-    _Atomic uint8_t marks;  /* MG_MARK_* */
-    _Atomic size_t bytes;   /* by mg__entry_bytes */
-    union mg__body body;
-    uint64_t place;   /* COMPACT */
-    uint32_t prefix;  /* SEALED: number of the nonce prefix */
-    uint32_t version; /* counts sealings over all lives of this index */
-    _Atomic uint32_t next;
-    struct mg__extra extra;
+/* Entries lie in segments, each at a multiple of MG_SEGMENT_SPACE: so an entry needs neither store its index nor where its extra
+ * is. The entries of a segment fill huge pages of 2 MiB exactly. */
+enum { MG_SEGMENT_BITS = 18, MG_SEGMENT = 1 << MG_SEGMENT_BITS, MG_SEGMENT_SPACE = 1 << 25 };
+struct mg__segment {
+    struct mg__entry entries[MG_SEGMENT];
+    uint32_t first; /* index of the first */
+    struct mg__extra extras[MG_SEGMENT];
 };
+_Static_assert(sizeof(struct mg__segment) <= MG_SEGMENT_SPACE, "a segment fits its place");
+_Static_assert(sizeof(((struct mg__segment *)0)->entries) % (2 << 20) == 0, "entries fill huge pages");
 
 enum {
     MG_ENTRY_FROZEN = 1,
@@ -76,10 +99,18 @@ enum {
         32 /* its handle is not told yet (draft.h); while lent `views` is the number of the thread that fills it */
 };
 
-/* For those who look for lost secrets. */
+/* In `flags`, too, for those who look for lost secrets. */
 enum {
-    MG_MARK_SUSPECT = 1, /* the last sweep found nothing that refers to it, and nobody came since */
-    MG_MARK_TOLD = 2     /* reported as alive at its end */
+    MG_MARK_SUSPECT = 64, /* the last sweep found nothing that refers to it, and nobody came since */
+    MG_MARK_TOLD = 128    /* reported as alive at its end */
+};
+
+/* Bits of `kind`. */
+enum {
+    MG_KIND_REST = 3,         /* MEMGUARD_SEALED ... */
+    MG_KIND_OBJECT_SHIFT = 2, /* two bits; MG_OBJECT_*, which does not change in a life */
+    MG_KIND_EXTRA = 16,       /* there may be something in its extra */
+    MG_KIND_LIMITED = 32      /* it has limits */
 };
 
 static inline uint32_t mg__word_pins(uint64_t word) { return (uint32_t)(word & MG_WORD_COUNT_MASK); }
@@ -99,7 +130,17 @@ void mg__entry_free(struct mg__entry *entry);
 /* The entry of an id, whether the generation fits or not; NULL when there is none. */
 struct mg__entry *mg__entry_at(uint64_t id);
 uint64_t mg__entry_id(const struct mg__entry *entry);
-uint32_t mg__entry_index(const struct mg__entry *entry);
+static inline struct mg__segment *mg__segment_of(const struct mg__entry *entry) {
+    return (struct mg__segment *)((uintptr_t)entry & ~(uintptr_t)(MG_SEGMENT_SPACE - 1));
+}
+static inline uint32_t mg__entry_place(const struct mg__entry *entry) {
+    return (uint32_t)(entry - mg__segment_of(entry)->entries);
+}
+static inline uint32_t mg__entry_index(const struct mg__entry *entry) {
+    return mg__segment_of(entry)->first + mg__entry_place(entry);
+}
+/* Brings an entry towards the processor, if there is one; a hint. */
+void mg__entry_prefetch(uint64_t id);
 /* How many indices exist, for walks with mg__entry_by_index. */
 uint32_t mg__table_count(void);
 struct mg__entry *mg__entry_by_index(uint32_t index);
@@ -116,23 +157,54 @@ static inline bool mg__entry_is_of(const struct mg__entry *entry, uint32_t vault
     return mg__entry_vault(entry) == vault_index + 1;
 }
 
+static inline unsigned mg__entry_kind(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->kind, memory_order_acquire);
+}
+/* Under T or X. What was written before is seen by whoever sees the change. */
+static inline void mg__entry_change_kind(struct mg__entry *entry, unsigned gone, unsigned added) {
+    atomic_store_explicit(&entry->kind, (uint8_t)((mg__entry_kind(entry) & ~gone) | added), memory_order_release);
+}
+static inline enum mg__object mg__entry_object(const struct mg__entry *entry) {
+    return (enum mg__object)(mg__entry_kind(entry) >> MG_KIND_OBJECT_SHIFT & 3);
+}
+
+static inline struct mg__extra *mg__entry_extra(const struct mg__entry *entry) {
+    return &mg__segment_of(entry)->extras[mg__entry_place(entry)];
+}
+/* For who is about to write into it. Under T or X. */
+static inline struct mg__extra *mg__entry_take_extra(struct mg__entry *entry) {
+    if ((mg__entry_kind(entry) & MG_KIND_EXTRA) == 0) mg__entry_change_kind(entry, 0, MG_KIND_EXTRA);
+    return mg__entry_extra(entry);
+}
+/* Where the views of a SEALED secret are open; null: none is. */
+static inline struct mg__region *mg__entry_open_region(const struct mg__entry *entry) {
+    return (mg__entry_kind(entry) & MG_KIND_EXTRA) != 0 ? mg__entry_extra(entry)->open : NULL;
+}
+/* Its limits; null: none. */
+static inline struct mg__limits *mg__entry_limits(const struct mg__entry *entry) {
+    if (MG_LIKELY((mg__entry_kind(entry) & MG_KIND_LIMITED) == 0)) return NULL;
+    return atomic_load_explicit(&mg__entry_extra(entry)->limits, memory_order_acquire);
+}
+
 /* What is read here may be read by anybody, at any time: whoever is not pinned looks at the word again, afterwards. Rest and size
  * are changed by the exclusive owner alone. */
-static inline uint32_t mg__entry_rest(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->rest, memory_order_acquire);
-}
+static inline uint32_t mg__entry_rest(const struct mg__entry *entry) { return mg__entry_kind(entry) & MG_KIND_REST; }
 static inline void mg__entry_set_rest(struct mg__entry *entry, uint32_t rest) {
-    atomic_store_explicit(&entry->rest, (uint8_t)rest, memory_order_relaxed);
+    mg__entry_change_kind(entry, MG_KIND_REST, rest);
 }
 static inline size_t mg__entry_bytes(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->bytes, memory_order_acquire);
+    const uint32_t bytes = atomic_load_explicit(&entry->bytes, memory_order_acquire);
+    if (MG_LIKELY(bytes != UINT32_MAX)) return bytes;
+    return (size_t)atomic_load_explicit(&mg__entry_extra(entry)->bytes, memory_order_acquire);
 }
 static inline void mg__entry_set_bytes(struct mg__entry *entry, size_t bytes) {
-    atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
+    const bool beside = bytes >= UINT32_MAX || mg__entry_object(entry) >= MG_OBJECT_STREAM;
+    if (MG_UNLIKELY(beside)) atomic_store_explicit(&mg__entry_extra(entry)->bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes, beside ? UINT32_MAX : (uint32_t)bytes, memory_order_release);
 }
 /* Of a stream: modulo 2^64. */
 static inline void mg__entry_add_bytes(struct mg__entry *entry, uint64_t bytes) {
-    atomic_fetch_add_explicit(&entry->bytes, (size_t)bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&mg__entry_extra(entry)->bytes, bytes, memory_order_relaxed);
 }
 
 /* Flags: MG_ENTRY_*. */
@@ -148,39 +220,24 @@ static inline void mg__entry_change_flags(struct mg__entry *entry, unsigned gone
 }
 /* Marks: MG_MARK_*, set and taken back by anybody. True: it was there before. */
 static inline bool mg__entry_has_mark(const struct mg__entry *entry, unsigned mark) {
-    return (atomic_load_explicit(&entry->marks, memory_order_relaxed) & mark) != 0;
+    return (atomic_load_explicit(&entry->flags, memory_order_relaxed) & mark) != 0;
 }
 static inline bool mg__entry_mark(struct mg__entry *entry, unsigned mark) {
-    return (atomic_fetch_or(&entry->marks, (uint8_t)mark) & mark) != 0;
+    return (atomic_fetch_or(&entry->flags, (uint8_t)mark) & mark) != 0;
 }
 static inline bool mg__entry_unmark(struct mg__entry *entry, unsigned mark) {
-    return (atomic_fetch_and(&entry->marks, (uint8_t)~mark) & mark) != 0;
+    return (atomic_fetch_and(&entry->flags, (uint8_t)~mark) & mark) != 0;
 }
 
 /* The sealed bytes, tag | ciphertext, of a SEALED secret. */
-static inline unsigned char *mg__entry_sealed(const struct mg__entry *entry) { return entry->body.sealed; }
-
-static inline struct mg__extra *mg__entry_extra(const struct mg__entry *entry) {
-    return (struct mg__extra *)&entry->extra;
-}
-/* Whether there may be anything in it. */
-static inline bool mg__entry_has_extra(const struct mg__entry *entry) {
-    (void)entry;
-    return true;
-}
-/* For who is about to write into it. Under T or X. */
-static inline struct mg__extra *mg__entry_take_extra(struct mg__entry *entry) { return mg__entry_extra(entry); }
-/* Its limits; null: none. */
-static inline struct mg__limits *mg__entry_limits(const struct mg__entry *entry) {
-    return atomic_load_explicit(&mg__entry_extra(entry)->limits, memory_order_acquire);
+static inline unsigned char *mg__entry_sealed(const struct mg__entry *entry) {
+    const bool in_place = mg__entry_bytes(entry) <= MG_IN_PLACE_MOST;
+    return MG_LIKELY(in_place) ? (unsigned char *)entry->in_place : entry->body.sealed;
 }
 
 /* Why an id names nothing: STALE or, in a forked child, FORKED. */
 memguard_status mg__word_refusal(uint64_t word, uint64_t id);
 
-static inline enum mg__object mg__entry_object(const struct mg__entry *entry) {
-    return (enum mg__object)atomic_load_explicit(&entry->object, memory_order_relaxed);
-}
 static inline bool mg__entry_is_draft(const struct mg__entry *entry) {
     return (mg__entry_flags(entry) & MG_ENTRY_DRAFT) != 0;
 }

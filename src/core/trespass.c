@@ -27,7 +27,7 @@ static struct extent extent_in(const struct mg__entry *entry, const struct mg__r
     const uint32_t rest = rest_of(entry);
     const bool guarded = mg__entry_has(entry, MG_ENTRY_GUARDED);
     struct extent found = {0, 0};
-    if (rest == MEMGUARD_SEALED) return mg__entry_extra(entry)->open == region ? at_end_of(region, bytes) : found;
+    if (rest == MEMGUARD_SEALED) return mg__entry_open_region(entry) == region ? at_end_of(region, bytes) : found;
     if (rest != MEMGUARD_COMPACT || guarded) return entry->body.region == region ? at_end_of(region, bytes) : found;
     const uintptr_t data = (uintptr_t)entry->body.data;
     if (data >= (uintptr_t)region->base && data < end_of(region)) found = (struct extent){data, data + bytes};

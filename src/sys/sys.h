@@ -23,6 +23,10 @@ void *mg__sys_map_table(size_t bytes, int *error);
 /* The same for tables of which most is never touched: left out of dumps. In one that goes through a pipe there are no
  * holes: all their zeros would be written. */
 void *mg__sys_map_sparse_table(size_t bytes, int *error);
+/* The same at a multiple of `alignment`, a power of two. */
+void *mg__sys_map_aligned_table(size_t bytes, size_t alignment, int *error);
+/* Whether the kernel shall use huge pages there, as far as it has any (wanted), or must not. For tables. */
+int mg__sys_huge_pages(void *address, size_t bytes, bool wanted);
 int mg__sys_unmap(void *address, size_t bytes);
 int mg__sys_protect(void *address, size_t bytes, int access);
 

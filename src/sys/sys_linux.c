@@ -92,6 +92,12 @@ void *mg__sys_map_table(size_t bytes, int *error) {
 
 static int result(int returned) { return returned == 0 ? 0 : errno; }
 
+/* Advice that can be unknown to a kernel built without the feature: then there is nothing to advise against. */
+static int advise_if_known(void *address, size_t bytes, int advice) {
+    if (CALL.madvise(address, bytes, advice) == 0 || errno == EINVAL) return 0;
+    return errno;
+}
+
 void *mg__sys_map_sparse_table(size_t bytes, int *error) {
     void *address = mg__sys_map_table(bytes, error);
     if (address == NULL) return NULL;
@@ -99,6 +105,33 @@ void *mg__sys_map_sparse_table(size_t bytes, int *error) {
     if (*error == 0) return address;
     (void)mg__sys_unmap(address, bytes); /* at worst address space stays */
     return NULL;
+}
+
+static size_t whole_pages(size_t bytes) { return (bytes + mg__sys_page() - 1) & ~(mg__sys_page() - 1); }
+
+/* Address space for more than is needed; what is too much goes back. (Refused: at worst address space stays.) */
+static void *reserve_aligned(size_t bytes, size_t alignment, int *error) {
+    unsigned char *low = mg__sys_reserve(bytes + alignment, error);
+    if (low == NULL) return NULL;
+    const size_t before = (size_t)(-(uintptr_t)low & (alignment - 1));
+    if (before != 0) (void)mg__sys_unmap(low, before);
+    if (before != alignment) (void)mg__sys_unmap(low + before + bytes, alignment - before);
+    return low + before;
+}
+
+void *mg__sys_map_aligned_table(size_t bytes, size_t alignment, int *error) {
+    bytes = whole_pages(bytes);
+    void *address = reserve_aligned(bytes, alignment, error);
+    if (address == NULL) return NULL;
+    *error = mg__sys_private_map(address, bytes);
+    if (*error == 0) *error = result(CALL.madvise(address, bytes, MADV_DONTDUMP));
+    if (*error == 0) return address;
+    (void)mg__sys_unmap(address, bytes); /* as above */
+    return NULL;
+}
+
+int mg__sys_huge_pages(void *address, size_t bytes, bool wanted) {
+    return advise_if_known(address, whole_pages(bytes), wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 int mg__sys_unmap(void *address, size_t bytes) { return result(CALL.munmap(address, bytes)); }
@@ -147,12 +180,6 @@ int mg__sys_secret_map(int descriptor, size_t offset, void *address, size_t byte
 void mg__sys_close(int descriptor) {
     /* Nothing was written through the descriptor, so a failing close loses nothing; Linux frees it in any case. */
     (void)CALL.close(descriptor);
-}
-
-/* Advice that can be unknown to a kernel built without the feature: then there is nothing to advise against. */
-static int advise_if_known(void *address, size_t bytes, int advice) {
-    if (CALL.madvise(address, bytes, advice) == 0 || errno == EINVAL) return 0;
-    return errno;
 }
 
 int mg__sys_zero_on_fork(void *address, size_t bytes) { return result(CALL.madvise(address, bytes, MADV_WIPEONFORK)); }

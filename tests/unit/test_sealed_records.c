@@ -154,9 +154,9 @@ TEST(record_of_another_vault_does_not_open) {
     check_refused(other, theirs);
     put(theirs, &of_theirs);
     /* the whole entry, with its place in the table: only the key differs */
-    atomic_store(&entry_of(mine)->vault, mg__vault_find(other)->index + 1);
+    atomic_store(&entry_of(mine)->vault, (uint16_t)(mg__vault_find(other)->index + 1));
     CHECK_STATUS(use_status(mine, 1), MEMGUARD_ERR_AUTH);
-    atomic_store(&entry_of(mine)->vault, mg__vault_find(vault)->index + 1);
+    atomic_store(&entry_of(mine)->vault, (uint16_t)(mg__vault_find(vault)->index + 1));
     CHECK(holds(mine, 1) && holds(theirs, 2));
     destroy(mine), destroy(theirs);
     CHECK_STATUS(memguard_vault_destroy(&other), MEMGUARD_OK);
