@@ -19,6 +19,9 @@ struct pool {
 };
 
 static struct pool pools[MG_KINDS];
+/* Where this thread had a bench last, plus 1, and looks first: threads that met at one part for good, and none touches
+ * a line that another one writes. 0: nowhere yet. */
+static MG_THREAD unsigned last_place;
 
 static int map_top(enum mg__kind kind, unsigned char *top_low, size_t bytes) {
     int error = 0;
@@ -84,13 +87,17 @@ static int grow(struct pool *pool, enum mg__kind kind) {
 static struct mg__bench *try_take(struct pool *pool) {
     const unsigned count = atomic_load_explicit(&pool->count, memory_order_acquire);
     const uint32_t mine = mg__thread_hint();
-    unsigned i = count == 0 ? 0 : mine % count;
+    unsigned i = last_place - 1;
+    if (MG_UNLIKELY(i >= count)) i = count == 0 ? 0 : mine % count;
     for (unsigned tried = 0; tried < count; tried++) {
         struct mg__bench *bench = &pool->benches[i];
         uint32_t idle = 0;
-        if (atomic_compare_exchange_strong_explicit(&bench->busy, &idle, mine + 1, memory_order_acquire,
-                                                    memory_order_relaxed))
+        if (MG_LIKELY(atomic_load_explicit(&bench->busy, memory_order_relaxed) == 0 &&
+                      atomic_compare_exchange_strong_explicit(&bench->busy, &idle, mine + 1, memory_order_acquire,
+                                                              memory_order_relaxed))) {
+            last_place = i + 1;
             return bench;
+        }
         if (++i == count) i = 0;
     }
     return NULL;

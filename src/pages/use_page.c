@@ -15,6 +15,8 @@ struct pool {
 
 static struct pool pools[MG_KINDS];
 static _Atomic uint64_t waits;
+/* Where this thread had a page last, plus 1, and looks first: see bench.c. */
+static MG_THREAD unsigned last_place;
 
 static memguard_status furnish(struct mg__use_page *page, enum mg__kind kind) {
     memguard_status status = mg__region_take(kind, mg__sys_page(), &page->region);
@@ -46,13 +48,17 @@ static memguard_status grow(struct pool *pool, enum mg__kind kind) {
 
 static struct mg__use_page *try_take(struct pool *pool) {
     const unsigned count = atomic_load_explicit(&pool->count, memory_order_acquire);
-    unsigned i = count == 0 ? 0 : mg__thread_hint() % count;
+    unsigned i = last_place - 1;
+    if (MG_UNLIKELY(i >= count)) i = count == 0 ? 0 : mg__thread_hint() % count;
     for (unsigned tried = 0; tried < count; tried++) {
         struct mg__use_page *page = &pool->pages[i];
         uint32_t idle = IDLE;
-        if (atomic_compare_exchange_strong_explicit(&page->busy, &idle, BUSY, memory_order_acquire,
-                                                    memory_order_relaxed))
+        if (MG_LIKELY(atomic_load_explicit(&page->busy, memory_order_relaxed) == IDLE &&
+                      atomic_compare_exchange_strong_explicit(&page->busy, &idle, BUSY, memory_order_acquire,
+                                                              memory_order_relaxed))) {
+            last_place = i + 1;
             return page;
+        }
         if (++i == count) i = 0;
     }
     return NULL;
