@@ -7,6 +7,7 @@
 void (*_Atomic mg__coffer_on_lease)(uint64_t end_ns);
 
 enum { WORDS = MG_KEY_BYTES / 8, AREAS = 6 };
+enum { WATCHED_LEASES = 8 }; /* how long the housekeeper looks out for the next lease, in lengths of one */
 
 typedef _Atomic uint64_t shared_key[WORDS];
 struct lease_area {
@@ -132,6 +133,8 @@ static void end_lease(struct mg__coffer *coffer, uint64_t now_ns) {
     end_change(coffer);
     atomic_store_explicit(&coffer->lease_end_ns, 0, memory_order_relaxed);
     const uint64_t length = now_ns > start ? now_ns - start : 0;
+    coffer->came_soon = start - coffer->last_end_ns <= WATCHED_LEASES * coffer->policy.lease_ns;
+    coffer->last_end_ns = now_ns;
     coffer->leased_ns += length;
     if (length > coffer->longest_lease_ns) coffer->longest_lease_ns = length;
 }
@@ -144,20 +147,28 @@ struct start_work {
     bool no_key;
 };
 
-/* Random places and masks: straight from the kernel into the protected page. */
-static int draw_masks(struct mg__coffer *coffer) {
-    unsigned char places[2];
-    int error = mg__sys_random(places, sizeof places);
+/* No two keys ever share a mask. */
+static void body_store_mask(struct mg__coffer *coffer, size_t k, const uint64_t words[WORDS]) {
+    for (size_t i = 0; i < WORDS; i++)
+        atomic_store_explicit(&mask_area(coffer)->keys[k][i], words[i], memory_order_release);
+}
+
+/* What a lease begins with: Ks, the subkey of the prefix that seals, Kc. */
+static const size_t first_keys[] = {0, 1, MG_LEASE_CHUNKS};
+enum { FIRST_KEYS = sizeof first_keys / sizeof first_keys[0] };
+
+/* On a bench. Random places, and masks for what a lease begins with, by one call. */
+static int body_draw_masks(struct mg__coffer *coffer) {
+    struct {
+        uint64_t masks[FIRST_KEYS][WORDS];
+        unsigned char places[2];
+    } drawn;
+    const int error = mg__sys_random(&drawn, sizeof drawn);
     if (error != 0) return error;
-    atomic_store_explicit(&coffer->value_place, places[0] % AREAS, memory_order_release);
-    atomic_store_explicit(&coffer->mask_place, places[1] % AREAS, memory_order_release);
-    struct lease_area drawn;
-    error = mg__sys_random(&drawn, sizeof drawn);
-    if (error != 0) return error;
-    for (size_t k = 0; k < MG_LEASE_KEYS; k++)
-        for (size_t i = 0; i < WORDS; i++)
-            atomic_store_explicit(&mask_area(coffer)->keys[k][i],
-                                  atomic_load_explicit(&drawn.keys[k][i], memory_order_relaxed), memory_order_release);
+    atomic_store_explicit(&coffer->value_place, drawn.places[0] % AREAS, memory_order_release);
+    atomic_store_explicit(&coffer->mask_place, drawn.places[1] % AREAS, memory_order_release);
+    for (size_t i = 0; i < FIRST_KEYS; i++)
+        body_store_mask(coffer, first_keys[i], drawn.masks[i]);
     return 0;
 }
 
@@ -171,11 +182,11 @@ static void body_start_lease(void *arg) {
     mg__crypto_derive(chunks, MG_DERIVE_CHUNKS, whole);
     mg__crypto_subkey(subkey, key, work->prefix);
     begin_change(coffer);
-    work->error = draw_masks(coffer);
+    work->error = body_draw_masks(coffer);
     if (work->error == 0) {
-        store_masked(value_area(coffer)->keys[0], mask_area(coffer)->keys[0], key);
-        store_masked(value_area(coffer)->keys[1], mask_area(coffer)->keys[1], subkey);
-        store_masked(value_area(coffer)->keys[MG_LEASE_CHUNKS], mask_area(coffer)->keys[MG_LEASE_CHUNKS], chunks);
+        const unsigned char *const keys[FIRST_KEYS] = {key, subkey, chunks};
+        for (size_t i = 0; i < FIRST_KEYS; i++)
+            store_masked(value_area(coffer)->keys[first_keys[i]], mask_area(coffer)->keys[first_keys[i]], keys[i]);
         atomic_store_explicit(&coffer->lease_prefixes[1], work->number, memory_order_release);
     }
     end_change(coffer);
@@ -194,8 +205,8 @@ static memguard_status no_prefix(void) {
 
 /* Without randomness the prefix grows older than it should: nonces stay unique by index and version; only a clone of
  * the whole machine could repeat them. */
-static void freshen_if_possible(void) {
-    const memguard_status status = mg__prefix_freshen(mg__sys_now_ns());
+static void freshen_if_possible(uint64_t now_ns) {
+    const memguard_status status = mg__prefix_freshen(now_ns);
     (void)status;
 }
 
@@ -205,7 +216,7 @@ static memguard_status start_lease(struct mg__coffer *coffer) {
     const uint64_t now = mg__sys_now_ns();
     if (atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed) != 0) return MEMGUARD_OK;
     memguard_status status = MEMGUARD_OK;
-    freshen_if_possible();
+    freshen_if_possible(now);
     work.number = mg__prefix_current(work.prefix);
     if (MG_UNLIKELY(work.number == 0)) return no_prefix();
     status = on_bench(coffer, body_start_lease, &work, MG_BENCH_DEEP);
@@ -249,12 +260,6 @@ static size_t leased_slot(struct mg__coffer *coffer, uint32_t prefix) {
     for (size_t k = 1; k <= MG_LEASE_SUBKEYS; k++)
         if (atomic_load_explicit(&coffer->lease_prefixes[k], memory_order_acquire) == prefix) return k;
     return 0;
-}
-
-/* No two keys ever share a mask. */
-static void body_store_mask(struct mg__coffer *coffer, size_t k, const uint64_t words[WORDS]) {
-    for (size_t i = 0; i < WORDS; i++)
-        atomic_store_explicit(&mask_area(coffer)->keys[k][i], words[i], memory_order_release);
 }
 
 /* Keeps a subkey for the rest of the lease; gives up when somebody else changes the lease. */
@@ -381,7 +386,7 @@ static memguard_status run(struct work *work) {
     const uint32_t prefix = work->prefix;
     unsigned step = 0;
     work->strict = atomic_load_explicit(&coffer->policy.strict, memory_order_relaxed);
-    if (MG_UNLIKELY(work->strict && work->seals)) freshen_if_possible();
+    if (MG_UNLIKELY(work->strict && work->seals)) freshen_if_possible(mg__sys_now_ns());
     while (status == MEMGUARD_OK) {
         const bool shallow = !work->strict && work->bytes <= 64 && work->object == NULL;
         const size_t depth = shallow ? MG_BENCH_SHALLOW : MG_BENCH_DEEP;
@@ -618,12 +623,14 @@ memguard_status mg__coffer_prepare(struct mg__coffer *coffer) {
 }
 
 /* Ends the lease if it is over; gives when to look again. After a lease another one is likely: looking again at the
- * earliest time at which that one could end saves its user the call that wakes us. */
+ * earliest time at which that one could end saves its user the call that wakes us, which takes longer than all the rest
+ * but the hash. Once; or for some time, when the last one came soon after the one before. */
 static uint64_t tend_lease(struct mg__coffer *coffer, uint64_t now_ns) {
     const uint64_t end = atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed);
     if (end != 0 && now_ns < end) return end;
     if (end != 0) end_lease(coffer, now_ns);
-    if (coffer->leases == coffer->seen_leases) return UINT64_MAX;
+    const bool is_watched = coffer->came_soon && now_ns - coffer->last_end_ns < WATCHED_LEASES * coffer->policy.lease_ns;
+    if (coffer->leases == coffer->seen_leases && !is_watched) return UINT64_MAX;
     coffer->seen_leases = coffer->leases;
     return now_ns + coffer->policy.lease_ns;
 }

@@ -40,6 +40,8 @@ struct mg__coffer {
     uint32_t next_victim;
     _Atomic uint64_t lease_start_ns, lease_end_ns; /* 0: no lease */
     uint64_t next_rekey_ns;
+    uint64_t last_end_ns; /* of a lease; under the mutex */
+    bool came_soon;       /* the last lease, after the one before; under the mutex */
     unsigned char wrapped[MG_WRAP_BYTES];
     /* figures, under the mutex */
     uint64_t leases, seen_leases, leased_ns, longest_lease_ns, rekeys, rekey_failures;

@@ -257,6 +257,7 @@ static void apply_options(struct mg__vault *vault, const memguard_options *optio
 static void reset_figures(struct mg__vault *vault) {
     vault->coffer.leases = vault->coffer.seen_leases = vault->coffer.leased_ns = vault->coffer.longest_lease_ns = 0;
     vault->coffer.rekeys = vault->coffer.rekey_failures = 0;
+    vault->coffer.came_soon = false;
     atomic_store(&vault->furnished, 0);
     atomic_store(&vault->next_sweep_ms, UINT64_MAX);
     vault->deferrer_count = 0;
