@@ -513,6 +513,7 @@ static memguard_status fill(struct mg__coffer *coffer) {
     }
     atomic_store(&coffer->current, 0);
     coffer->next_rekey_ns = mg__sys_now_ns() + coffer->policy.rekey_ns;
+    coffer->spare_was_made = false;
     atomic_store(&coffer->state, MG_COFFER_SPLIT);
     return MEMGUARD_OK;
 }
@@ -635,13 +636,24 @@ static uint64_t tend_lease(struct mg__coffer *coffer, uint64_t now_ns) {
     return now_ns + coffer->policy.lease_ns;
 }
 
+/* The pages of the first re-key are made before secrets can have taken all there are. Without them it is put off, as
+ * the report tells. */
+static void make_spare(struct mg__coffer *coffer) {
+    if (coffer->spare_was_made) return;
+    const memguard_status status = prepare(coffer);
+    (void)status;
+    coffer->spare_was_made = true;
+}
+
 static uint64_t tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_rekey) {
-    const uint64_t due = tend_lease(coffer, now_ns);
+    const uint64_t due = tend_lease(coffer, now_ns), period = coffer->policy.rekey_ns;
     if (!may_rekey || atomic_load(&coffer->state) != MG_COFFER_SPLIT) return due;
+    make_spare(coffer);
     if (now_ns >= coffer->next_rekey_ns) {
         const memguard_status status = rekey_counted(coffer);
         (void)status; /* the report tells; it is tried again next time */
-        coffer->next_rekey_ns = now_ns + coffer->policy.rekey_ns;
+        /* At multiples of the period: vaults of one period are re-keyed in one wake-up. */
+        coffer->next_rekey_ns = (now_ns / period + 1) * period;
     }
     return due < coffer->next_rekey_ns ? due : coffer->next_rekey_ns;
 }

@@ -174,11 +174,27 @@ static struct mg__region *take_kept(struct store *store, struct mg__region **lin
     return region;
 }
 
-/* Lets go of all kept runs, when memory is short; true when there were any. */
-static bool trim(struct store *store) {
-    const bool any = store->runs != NULL;
-    while (store->runs != NULL)
-        unmap_run(store, take_kept(store, &store->runs));
+/* What the next re-key will take: the longest of those kept for keys. */
+static const struct mg__region *spare_of_keys(const struct store *store) {
+    const struct mg__region *spare = NULL;
+    for (const struct mg__region *run = store->runs; run != NULL; run = run->next)
+        if (run->chunk->apart && (spare == NULL || run->bytes > spare->bytes)) spare = run;
+    return spare;
+}
+
+/* Lets go of kept runs, when memory is short; true when there were any. Secrets do not get the spare one of keys: with
+ * every page taken by secrets the key would never be split anew. */
+static bool trim(struct store *store, bool for_keys) {
+    const struct mg__region *spare = for_keys ? NULL : spare_of_keys(store);
+    bool any = false;
+    for (struct mg__region **link = &store->runs; *link != NULL;) {
+        if (*link == spare) {
+            link = &(*link)->next;
+        } else {
+            unmap_run(store, take_kept(store, link));
+            any = true;
+        }
+    }
     return any;
 }
 
@@ -239,12 +255,13 @@ static memguard_status check_available(size_t bytes) {
                     (unsigned long long)available);
 }
 
-static memguard_status make_run(struct store *store, enum mg__kind kind, size_t bytes, struct mg__region **region) {
+static memguard_status make_run(struct store *store, enum mg__kind kind, size_t bytes, bool apart,
+                                struct mg__region **region) {
     struct mg__chunk *chunk = NULL;
     const memguard_status status = check_available(bytes);
     if (status != MEMGUARD_OK) return status;
     int error = map_run(store, kind, bytes, &chunk);
-    if (error != 0 && trim(store)) error = map_run(store, kind, bytes, &chunk);
+    if (error != 0 && trim(store, apart)) error = map_run(store, kind, bytes, &chunk);
     if (error != 0 && trim_slots(store)) error = map_run(store, kind, bytes, &chunk);
     if (error != 0) return mg__budget_fail(kind, error, bytes);
     atomic_fetch_add_explicit(&store->runs_made, 1, memory_order_relaxed);
@@ -259,7 +276,7 @@ static memguard_status take_run(enum mg__kind kind, size_t bytes, bool apart, st
     memguard_status status = MEMGUARD_OK;
     mg__mutex_lock(&store->grow);
     *region = find_kept(store, bytes, apart);
-    if (*region == NULL) status = make_run(store, kind, bytes, region);
+    if (*region == NULL) status = make_run(store, kind, bytes, apart, region);
     if (status == MEMGUARD_OK) (*region)->chunk->apart = apart;
     mg__mutex_unlock(&store->grow);
     return status;
@@ -294,7 +311,7 @@ static int grow_slots(struct store *store, enum mg__kind kind, struct mg__region
         error = make_chunk(kind, slots, mg__sys_page(), &chunk);
         if (error == 0 || slots == 1) break;
     }
-    if (error != 0 && trim(store)) error = make_chunk(kind, 1, mg__sys_page(), &chunk);
+    if (error != 0 && trim(store, false)) error = make_chunk(kind, 1, mg__sys_page(), &chunk);
     if (error != 0) return error;
     store->next_slots = mg__min_size(store->next_slots * 2, MOST_SLOTS);
     atomic_fetch_add_explicit(&store->slots, chunk->slots, memory_order_relaxed);
@@ -595,7 +612,7 @@ uint64_t mg__chunks_copied_bytes(void) { return (uint64_t)each_copy(lockable_byt
 void mg__chunks_trim_copies(void) {
     struct store *store = &stores[MG_KIND_LOCKED_COPIED];
     mg__mutex_lock(&store->grow);
-    (void)trim(store);
+    (void)trim(store, true);
     (void)trim_slots(store);
     mg__mutex_unlock(&store->grow);
 }
