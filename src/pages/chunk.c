@@ -182,10 +182,10 @@ static const struct mg__region *spare_of_keys(const struct store *store) {
     return spare;
 }
 
-/* Lets go of kept runs, when memory is short; true when there were any. Secrets do not get the spare one of keys: with
- * every page taken by secrets the key would never be split anew. */
-static bool trim(struct store *store, bool for_keys) {
-    const struct mg__region *spare = for_keys ? NULL : spare_of_keys(store);
+/* Lets go of kept runs, when memory is short; true when there were any. for_slots: but for the spare one of keys. Slots
+ * are what fills a process up and stays: then the key would never be split anew. */
+static bool trim(struct store *store, bool for_slots) {
+    const struct mg__region *spare = for_slots ? spare_of_keys(store) : NULL;
     bool any = false;
     for (struct mg__region **link = &store->runs; *link != NULL;) {
         if (*link == spare) {
@@ -255,13 +255,12 @@ static memguard_status check_available(size_t bytes) {
                     (unsigned long long)available);
 }
 
-static memguard_status make_run(struct store *store, enum mg__kind kind, size_t bytes, bool apart,
-                                struct mg__region **region) {
+static memguard_status make_run(struct store *store, enum mg__kind kind, size_t bytes, struct mg__region **region) {
     struct mg__chunk *chunk = NULL;
     const memguard_status status = check_available(bytes);
     if (status != MEMGUARD_OK) return status;
     int error = map_run(store, kind, bytes, &chunk);
-    if (error != 0 && trim(store, apart)) error = map_run(store, kind, bytes, &chunk);
+    if (error != 0 && trim(store, false)) error = map_run(store, kind, bytes, &chunk);
     if (error != 0 && trim_slots(store)) error = map_run(store, kind, bytes, &chunk);
     if (error != 0) return mg__budget_fail(kind, error, bytes);
     atomic_fetch_add_explicit(&store->runs_made, 1, memory_order_relaxed);
@@ -276,7 +275,7 @@ static memguard_status take_run(enum mg__kind kind, size_t bytes, bool apart, st
     memguard_status status = MEMGUARD_OK;
     mg__mutex_lock(&store->grow);
     *region = find_kept(store, bytes, apart);
-    if (*region == NULL) status = make_run(store, kind, bytes, apart, region);
+    if (*region == NULL) status = make_run(store, kind, bytes, region);
     if (status == MEMGUARD_OK) (*region)->chunk->apart = apart;
     mg__mutex_unlock(&store->grow);
     return status;
@@ -311,7 +310,7 @@ static int grow_slots(struct store *store, enum mg__kind kind, struct mg__region
         error = make_chunk(kind, slots, mg__sys_page(), &chunk);
         if (error == 0 || slots == 1) break;
     }
-    if (error != 0 && trim(store, false)) error = make_chunk(kind, 1, mg__sys_page(), &chunk);
+    if (error != 0 && trim(store, true)) error = make_chunk(kind, 1, mg__sys_page(), &chunk);
     if (error != 0) return error;
     store->next_slots = mg__min_size(store->next_slots * 2, MOST_SLOTS);
     atomic_fetch_add_explicit(&store->slots, chunk->slots, memory_order_relaxed);
@@ -612,7 +611,7 @@ uint64_t mg__chunks_copied_bytes(void) { return (uint64_t)each_copy(lockable_byt
 void mg__chunks_trim_copies(void) {
     struct store *store = &stores[MG_KIND_LOCKED_COPIED];
     mg__mutex_lock(&store->grow);
-    (void)trim(store, true);
+    (void)trim(store, false);
     (void)trim_slots(store);
     mg__mutex_unlock(&store->grow);
 }
