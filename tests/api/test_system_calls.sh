@@ -1,31 +1,9 @@
 #!/bin/bash
 # docs/SYSCALLS.md against the facts: strace watches test_system_calls go through the API, in several tours; every call it sees in a
 # phase must be in that phase's tables. Also: the list in the test's own filter, and the lines for unit files. Usage: test_system_calls.sh DIRECTORY
-set -u
-page=${MEMGUARD_SOURCE:?}/docs/SYSCALLS.md
+. "${MEMGUARD_SOURCE:?}/tests/check.sh"
+page=$MEMGUARD_SOURCE/docs/SYSCALLS.md
 program=${1:?the folder of the programs}/test_system_calls
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0 skipped=0
-
-check() { # what, words that should not be
-    if [ -z "$2" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED $1:" $2
-    fi
-}
-finish() {
-    echo "$passed passed, $failed failed, $skipped skipped"
-    [ "$failed" -eq 0 ]
-    exit
-}
-skip() {
-    skipped=1
-    echo "SKIPPED $1"
-    finish
-}
 
 listed() { # sections, as patterns: the calls in their tables
     local section
@@ -62,9 +40,7 @@ check "the lines for unit files have every call" \
     "$(comm -23 <(listed "${everything[@]}") <(echo "$in_lines"))"
 
 # ---- tracing ----
-grep -q '^MEMGUARD_SANITIZE:STRING=.' "${MEMGUARD_BUILD:?}/CMakeCache.txt" && skip "a sanitizer makes system calls of its own"
-command -v strace >/dev/null 2>&1 || skip "no strace here"
-strace -f -qq -o "$work/trace" true 2>/dev/null || skip "strace may not trace here"
+needs_strace
 mkdir "$work/traces" || exit 1
 go() { # tour, its exit code, what it says
     # A shell of its own, whose words about a killed program nobody needs.

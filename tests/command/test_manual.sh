@@ -1,26 +1,11 @@
 #!/bin/bash
 # The manual pages: they format without a warning, their synopses are what the headers declare, their example builds and runs, what they
 # refer to is there, and the command's page has all verbs.
-set -u
-source=${MEMGUARD_SOURCE:?}
+. "${MEMGUARD_SOURCE:?}/tests/check.sh"
+source=$MEMGUARD_SOURCE
 build=${MEMGUARD_BUILD:?}
 pages=$source/docs/man
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0 skipped=0
 
-check() { # what, words that should not be
-    if [ -z "$2" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED $1: $2"
-    fi
-}
-skip() {
-    skipped=$((skipped + 1))
-    echo "SKIPPED $1"
-}
 plain() { sed -e 's/\\-/-/g' -e 's/\\e/\\/g' -e 's/\\f[A-Z]//g' "$@"; }
 
 synopsis() { # page: its declarations
@@ -75,5 +60,4 @@ check "the example runs" "$([ $? -eq 0 ] || cat "$work/words" - <<<failed)"
 for verb in $("$build/memguard" --help | sed -n 's/^  \([a-z-]*\)  .*/\1/p'); do
     check "verb $verb" "$(plain "$pages/memguard.1" | grep -q "^\.B[RI]* $verb\b" || echo "not in memguard.1")"
 done
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+finish

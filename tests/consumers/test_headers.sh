@@ -1,25 +1,9 @@
 #!/bin/bash
 # Every public header compiles alone, included twice, and without a warning, as C11 and as C++17; and to C++ the functions have the names that the
 # library exports.
-set -u
-include=${MEMGUARD_SOURCE:?}/include
+. "${MEMGUARD_SOURCE:?}/tests/check.sh"
+include=$MEMGUARD_SOURCE/include
 exports=$MEMGUARD_SOURCE/src/exports.txt
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0 skipped=0
-
-check() { # what, words that should not be
-    if [ -z "$2" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED $1: $2"
-    fi
-}
-skip() {
-    skipped=$((skipped + 1))
-    echo "SKIPPED $1"
-}
 
 compile() { # compiler, language, its standard, include folder, source on standard input: the compiler's words
     rm -f "$work/object"
@@ -68,5 +52,4 @@ for c in $plus; do
     all_of memguard.h | compile "$c" c++ c++17 "$work/include" >/dev/null
     check "self-test, $c, names" "$(nm -u "$work/object" | grep -q '_Z.*memguard_version' || echo passed)"
 done
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ] && [ "$passed" -ne 0 ]
+finish
