@@ -164,8 +164,8 @@ static bool settling_is_held; /* by the thread that forks */
 /* Calls that began before this process was a copier are not noted. They are at nothing that a child takes along, and the lists
  * that they change without a mutex (free handles) are whole at any instant; but they may hold a mutex that the child needs. */
 static bool is_unlocked(void) {
-    return mg__table_is_unlocked() && mg__limits_are_unlocked() && mg__threads_are_unlocked() &&
-           mg__prefix_is_unlocked() && mg__vaults_are_unlocked() && (settling_is_held || mg__mutex_is_free(&settling));
+    return mg__table_is_unlocked() && mg__threads_are_unlocked() && mg__prefix_is_unlocked() &&
+           mg__vaults_are_unlocked() && (settling_is_held || mg__mutex_is_free(&settling));
 }
 
 /* Notes move from `unrecorded` to a record and back: so that is looked at before and after. */

@@ -1,9 +1,8 @@
-/* core/limits: time to live, idle time and number of uses of single secrets, on the boot-time clock. Records are
- * recycled, never freed, because a description may look at one that has just been dropped. Must not know: how
+/* core/limits: time to live, idle time and number of uses of single secrets, on the boot-time clock. Records lie
+ * beside the handles, never freed, because a description may look at one that has just been dropped. Must not know: how
  * secrets are wiped, sealed, or taken away (mg__secret_expire, mg__secret_change_rest, mg__purge_overdue do it). */
+#include "core/beside.h"
 #include "core/vault.h"
-
-#include <stdlib.h>
 
 struct mg__limits {
     _Atomic uint64_t expires_ms;    /* boot-time clock; 0: never */
@@ -14,23 +13,11 @@ struct mg__limits {
     _Atomic uint64_t overdue_ms;    /* boot-time clock: a borrow lasts no longer */
     _Atomic uint64_t uses;          /* left */
     _Atomic bool uses_are_counted;
-    struct mg__limits *next_free;
 };
 
 enum { LEAST_SWEEP_MS = 50, DEFAULT_GRACE_MS = 10000 };
 
-static struct mg__mutex mutex;
-static struct mg__limits *free_records; /* under the mutex */
-
-bool mg__limits_are_unlocked(void) { return mg__mutex_is_free(&mutex); }
-
-static struct mg__limits *take_record(void) {
-    mg__mutex_lock(&mutex);
-    struct mg__limits *limits = free_records;
-    if (limits != NULL) free_records = limits->next_free;
-    mg__mutex_unlock(&mutex);
-    return limits != NULL ? limits : calloc(1, sizeof *limits);
-}
+static struct mg__beside records = {.record_bytes = sizeof(struct mg__limits)};
 
 static uint64_t at_time(uint64_t now_ms, uint64_t in_ms) {
     uint64_t at = 0;
@@ -53,25 +40,20 @@ static uint64_t due_of(const struct mg__limits *limits) {
     return earlier(end_of(limits), atomic_load(&limits->seal_at_ms));
 }
 
-/* The housekeeper looks at `due_ms` at the latest. */
+/* The housekeeper looks at `due_ms` at the latest. Whoever made it look earlier has told it so. */
 static void ask_for_sweep(struct mg__vault *vault, uint64_t now_ms, uint64_t due_ms) {
     uint64_t next = atomic_load(&vault->next_sweep_ms);
-    if (due_ms == 0) return;
-    while (due_ms < next && !atomic_compare_exchange_weak(&vault->next_sweep_ms, &next, due_ms)) {
-    }
+    do {
+        if (MG_LIKELY(due_ms == 0 || due_ms >= next)) return;
+    } while (!atomic_compare_exchange_weak(&vault->next_sweep_ms, &next, due_ms));
     const uint64_t in_ms = due_ms > now_ms ? due_ms - now_ms : 0;
     mg__housekeeper_poke(in_ms > UINT64_MAX / 2000000U ? UINT64_MAX : mg__sys_now_ns() + in_ms * 1000000U);
 }
 
 void mg__limits_drop(struct mg__entry *entry) {
-    struct mg__limits *limits = mg__entry_limits(entry);
-    if (MG_LIKELY(limits == NULL)) return;
+    if (MG_LIKELY(mg__entry_limits(entry) == NULL)) return;
     mg__entry_change_kind(entry, MG_KIND_LIMITED, 0);
     atomic_store(&mg__entry_extra(entry)->limits, NULL);
-    mg__mutex_lock(&mutex);
-    limits->next_free = free_records;
-    free_records = limits;
-    mg__mutex_unlock(&mutex);
 }
 
 static uint64_t overdue_time(uint64_t now_ms, const memguard_limits *wanted) {
@@ -81,15 +63,18 @@ static uint64_t overdue_time(uint64_t now_ms, const memguard_limits *wanted) {
     return at_time(now_ms, lasts);
 }
 
+static void put(_Atomic uint64_t *at, uint64_t value) { atomic_store_explicit(at, value, memory_order_relaxed); }
+
+/* Published by the entry's pointer; who looks at a record that is filled anew may see some of both. */
 static void fill(struct mg__limits *limits, uint64_t now_ms, const memguard_limits *wanted) {
-    atomic_store(&limits->expires_ms, at_time(now_ms, wanted->ttl_ms));
-    atomic_store(&limits->overdue_ms, overdue_time(now_ms, wanted));
-    atomic_store(&limits->idle_ms, wanted->idle_ms);
-    atomic_store(&limits->idle_until_ms, at_time(now_ms, wanted->idle_ms));
-    atomic_store(&limits->seal_ms, wanted->seal_ms);
-    atomic_store(&limits->seal_at_ms, at_time(now_ms, wanted->seal_ms));
-    atomic_store(&limits->uses, wanted->uses);
-    atomic_store(&limits->uses_are_counted, wanted->uses != 0);
+    put(&limits->expires_ms, at_time(now_ms, wanted->ttl_ms));
+    put(&limits->overdue_ms, overdue_time(now_ms, wanted));
+    put(&limits->idle_ms, wanted->idle_ms);
+    put(&limits->idle_until_ms, at_time(now_ms, wanted->idle_ms));
+    put(&limits->seal_ms, wanted->seal_ms);
+    put(&limits->seal_at_ms, at_time(now_ms, wanted->seal_ms));
+    put(&limits->uses, wanted->uses);
+    atomic_store_explicit(&limits->uses_are_counted, wanted->uses != 0, memory_order_relaxed);
 }
 
 memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry, const memguard_limits *wanted) {
@@ -97,9 +82,9 @@ memguard_status mg__limits_set(struct mg__vault *vault, struct mg__entry *entry,
         mg__limits_drop(entry);
         return MEMGUARD_OK;
     }
-    struct mg__limits *limits = mg__entry_limits(entry);
-    if (limits == NULL) limits = take_record();
-    if (limits == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    memguard_status status = MEMGUARD_OK;
+    struct mg__limits *limits = mg__beside_want(&records, mg__entry_index(entry), &status);
+    if (limits == NULL) return status;
     const uint64_t now = mg__sys_boottime_ms();
     fill(limits, now, wanted);
     atomic_store_explicit(&mg__entry_take_extra(entry)->limits, limits, memory_order_release);

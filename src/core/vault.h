@@ -262,7 +262,6 @@ void mg__limits_expire(uint64_t id);
 MG_MUST_USE bool mg__limits_are_over(const struct mg__entry *entry);
 /* Whether its borrows have outlived the grace. */
 MG_MUST_USE bool mg__limits_are_overdue(const struct mg__entry *entry);
-bool mg__limits_are_unlocked(void);
 void mg__limits_describe(const struct mg__entry *entry, memguard_info *info);
 /* Wipes what has expired in the vault; gives when to look again, on the boot-time clock. */
 uint64_t mg__limits_sweep(struct mg__vault *vault, uint64_t now_ms);
