@@ -1,16 +1,18 @@
 /* Runs one operation of memguard n times, in one thread and without a clock in the way, so that a simulator can count instructions
  * exactly (scripts/check-instructions). Usage: instructions NAME N | instructions --list */
 #include <memguard.h>
+#include <memguard/stream.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BYTES = 32 };
+enum { BYTES = 32, LONG_BYTES = 4096, STREAMED_BYTES = 1000 };
 
 static memguard_vault *vault;
-static memguard_secret sealed, closed, mapped, compact;
-static unsigned char contents[BYTES];
+static memguard_secret sealed, sealed_long, closed, mapped, compact;
+static memguard_stream stream;
+static unsigned char contents[BYTES], long_contents[LONG_BYTES];
 
 static void must(memguard_status status) {
     if (status == MEMGUARD_OK) return;
@@ -23,10 +25,13 @@ static int look(const void *bytes, size_t size, void *arg) {
     return 0;
 }
 
-static void use(void) {
+static void use_of(memguard_secret secret) {
     int sum = 0;
-    must(memguard_secret_use(sealed, look, &sum, NULL));
+    must(memguard_secret_use(secret, look, &sum, NULL));
 }
+static void use(void) { use_of(sealed); }
+static void use_long(void) { use_of(sealed_long); }
+static void use_compact(void) { use_of(compact); }
 
 static void view_of(memguard_secret secret, uint32_t access) {
     memguard_view view;
@@ -38,6 +43,7 @@ static void read_closed(void) { view_of(closed, MEMGUARD_READ); }
 static void read_mapped(void) { view_of(mapped, MEMGUARD_READ); }
 static void read_compact(void) { view_of(compact, MEMGUARD_READ); }
 static void write_closed(void) { view_of(closed, MEMGUARD_WRITE); }
+static void write_mapped(void) { view_of(mapped, MEMGUARD_WRITE); }
 
 static void copy_and_destroy(uint32_t rest) {
     memguard_secret secret;
@@ -48,10 +54,24 @@ static void sealed_life(void) { copy_and_destroy(MEMGUARD_SEALED); }
 static void closed_life(void) { copy_and_destroy(MEMGUARD_CLOSED); }
 static void compact_life(void) { copy_and_destroy(MEMGUARD_COMPACT); }
 
-static void closed_unopened(void) {
+static void create_and_destroy(uint32_t rest) {
     memguard_secret secret;
-    must(memguard_secret_create(vault, BYTES, MEMGUARD_CLOSED, &secret));
+    must(memguard_secret_create(vault, BYTES, rest, &secret));
     must(memguard_secret_destroy(&secret));
+}
+static void closed_unopened(void) { create_and_destroy(MEMGUARD_CLOSED); }
+static void compact_empty(void) { create_and_destroy(MEMGUARD_COMPACT); }
+
+static void take_and_destroy(void) {
+    memguard_secret secret;
+    must(memguard_secret_take(vault, contents, sizeof contents, MEMGUARD_SEALED, &secret));
+    must(memguard_secret_destroy(&secret));
+}
+
+static void through_stream(void) {
+    size_t got = 0;
+    must(memguard_stream_write(stream, long_contents, STREAMED_BYTES));
+    must(memguard_stream_read(stream, long_contents, STREAMED_BYTES, &got));
 }
 
 static void equal(void) { must(memguard_secret_equal(sealed, contents, sizeof contents)); }
@@ -71,6 +91,12 @@ static const struct {
     {"copy_destroy_closed", closed_life},
     {"copy_destroy_compact", compact_life},
     {"create_destroy_closed", closed_unopened},
+    {"create_destroy_compact", compact_empty},
+    {"take_destroy_sealed", take_and_destroy},
+    {"use_compact", use_compact},
+    {"use_4096", use_long},
+    {"write_mapped", write_mapped},
+    {"stream_write_read_1000", through_stream},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
@@ -83,9 +109,11 @@ static void start(void) {
     must(memguard_vault_create(&options, &vault));
     must(memguard_vault_tick(vault, NULL));
     must(memguard_secret_copy(vault, contents, BYTES, MEMGUARD_SEALED, &sealed));
+    must(memguard_secret_copy(vault, long_contents, LONG_BYTES, MEMGUARD_SEALED, &sealed_long));
     must(memguard_secret_copy(vault, contents, BYTES, MEMGUARD_CLOSED, &closed));
     must(memguard_secret_copy(vault, contents, BYTES, MEMGUARD_MAPPED, &mapped));
     must(memguard_secret_copy(vault, contents, BYTES, MEMGUARD_COMPACT, &compact));
+    must(memguard_stream_create(vault, NULL, &stream));
 }
 
 int main(int argc, char **argv) {

@@ -4,8 +4,8 @@
 enum { SEGMENT = 1 << MG_BESIDE_BITS };
 
 void *mg__beside_find(const struct mg__beside *beside, uint32_t index) {
-    unsigned char *segment = atomic_load_explicit(&beside->segments[(index >> MG_BESIDE_BITS) % MG_BESIDE_SEGMENTS],
-                                                  memory_order_acquire);
+    unsigned char *segment =
+        atomic_load_explicit(&beside->segments[(index >> MG_BESIDE_BITS) % MG_BESIDE_SEGMENTS], memory_order_acquire);
     return segment == NULL ? NULL : segment + (index % SEGMENT) * beside->record_bytes;
 }
 
