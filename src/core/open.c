@@ -155,7 +155,7 @@ static struct mg__compact_slot slot_of(const struct mg__entry *entry) {
 
 static memguard_status check_slot(struct mg__vault *vault, struct mg__entry *entry) {
     const struct mg__compact_slot slot = slot_of(entry);
-    if (MG_LIKELY(mg__compact_intact(vault->arena, &slot, size_of(entry)))) return MEMGUARD_OK;
+    if (MG_LIKELY(mg__compact_intact(&slot, size_of(entry)))) return MEMGUARD_OK;
     mg__wipe(slot.data, size_of(entry));
     mg__corrupted(vault, size_of(entry));
 }
@@ -273,8 +273,7 @@ void mg__drop_body(struct mg__vault *vault, struct mg__entry *entry) {
         free_sealed(entry);
     } else if (in_compact_slot(entry)) {
         const struct mg__compact_slot slot = slot_of(entry);
-        (void)check_slot(vault, entry); /* comes back only when all is well */
-        mg__compact_give(vault->arena, &slot, size_of(entry));
+        if (MG_UNLIKELY(!mg__compact_give(vault->arena, &slot, size_of(entry)))) mg__corrupted(vault, size_of(entry));
     } else {
         drop_region(vault, entry);
     }

@@ -1,6 +1,7 @@
 /* core/purge: forgetting everything in a vault, while others are at it. Contract: memguard.h; protocol: table.h.
  *
- *   1. the gate closes: new calls answer STALE; those under way finish their library part and find D
+ *   1. the gate closes: new calls answer STALE; those under way finish their library part and find D; those that make a secret
+ *      are waited for, and what they have made is found like the rest
  *   2. the key goes
  *   3. every entry is marked D; idle ones end at once
  *   4. what the host holds is waited for; after that each entry whose pins are all held is marked R and its memory taken away
@@ -148,6 +149,7 @@ static memguard_status renew_arena(struct mg__vault *vault) {
     struct mg__compact_arena *fresh = NULL;
     const memguard_status status = mg__compact_create(vault->kind, &fresh);
     if (status != MEMGUARD_OK) return status;
+    mg__threads_forget_slots(vault->arena);
     mg__compact_destroy(vault->arena);
     vault->arena = fresh;
     return MEMGUARD_OK;
@@ -194,6 +196,7 @@ static memguard_status complete(struct mg__vault *vault, uint64_t until_ns) {
     atomic_store(&vault->purge_until_ns, until_ns);
     atomic_store(&vault->purge, MG_PURGE_RUNNING);
     mg__mutex_unlock(&vault->control);
+    mg__makers_await(vault);
     tell_end(vault);
     uint64_t revoked = 0;
     const memguard_status forked = mg__purge_secrets(vault, &revoked);
@@ -219,6 +222,7 @@ _Atomic uint32_t mg__purges_deferred;
  * waited for like any holder. */
 static void defer(struct mg__vault *vault, struct mg__thread *thread, uint32_t wait_ms) {
     bool any = false;
+    mg__makers_await(vault);
     if (MG_LIKELY(atomic_load(&mg__vault_on_end) == NULL)) each_entry(vault, mark_or_end, &any);
     if (vault->deferrer_count < MG_DEFERRERS)
         vault->deferrers[vault->deferrer_count++] = (struct mg__deferrer){thread, wait_ms};

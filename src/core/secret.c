@@ -203,12 +203,18 @@ memguard_status mg__entry_begin(memguard_vault *token, enum mg__object object, s
     return status;
 }
 
+static MG_COLD void furnish(struct mg__vault *vault) {
+    atomic_store(&vault->furnished, 1);
+    mg__housekeeper_poke(0);
+}
+
+static inline void note_furnished(struct mg__vault *vault) {
+    if (MG_UNLIKELY(atomic_load_explicit(&vault->furnished, memory_order_relaxed) == 0)) furnish(vault);
+}
+
 memguard_status mg__entry_publish(struct mg__vault *vault, struct mg__entry *entry, uint64_t *given) {
     const uint64_t id = mg__entry_id(entry);
-    if (MG_UNLIKELY(atomic_load_explicit(&vault->furnished, memory_order_relaxed) == 0)) {
-        atomic_store(&vault->furnished, 1);
-        mg__housekeeper_poke(0);
-    }
+    note_furnished(vault);
     const enum mg__unpin left = mg__entry_unseize(entry);
     mg__secret_after(entry, left);
     if (MG_UNLIKELY(left != MG_UNPINNED)) return mg__fail_plain(MEMGUARD_ERR_STALE); /* purged while it was made */
@@ -216,8 +222,9 @@ memguard_status mg__entry_publish(struct mg__vault *vault, struct mg__entry *ent
     return MEMGUARD_OK;
 }
 
-static memguard_status finish_making(struct mg__vault *vault, struct mg__entry *entry, uint32_t flags,
-                                     memguard_secret *secret) {
+/* Of a secret owned exclusively that others see. */
+static MG_COLD memguard_status finish_shown(struct mg__vault *vault, struct mg__entry *entry, uint32_t flags,
+                                            memguard_secret *secret) {
     const uint64_t id = mg__entry_id(entry);
     memguard_status status = MEMGUARD_OK;
     if ((vault->flags & MEMGUARD_TRACK) != 0) status = mg__origin_note(mg__entry_index(entry));
@@ -231,37 +238,96 @@ static memguard_status finish_making(struct mg__vault *vault, struct mg__entry *
     return mg__entry_publish(vault, entry, &secret->id);
 }
 
-static memguard_status make(memguard_vault *token, const void *from, size_t from_bytes, size_t bytes, uint32_t flags,
-                            memguard_secret *secret) {
-    struct mg__vault *vault = NULL;
-    struct mg__entry *entry = NULL;
-    memguard_status status = mg__entry_begin(token, MG_OBJECT_SECRET, &vault, &entry);
-    if (status != MEMGUARD_OK) return status;
-    mg__entry_change_flags(entry, 0, entry_flags(flags));
-    status = build(vault, entry, flags & MEMGUARD_REST_MASK, bytes, from, from_bytes);
-    if (status != MEMGUARD_OK) {
-        mg__entry_free(entry);
-        return status;
+/* A maker's note in the record of its thread takes the place of the entry's word: whoever closes the gate waits until no
+ * note names the vault (mg__makers_await), and only then looks for entries. So making takes no atomic step of its own. */
+struct making {
+    struct mg__thread *thread;
+    struct mg__vault *vault;
+};
+
+static inline void end_making(const struct making *making) {
+    atomic_store_explicit(&making->thread->making, 0, memory_order_release);
+}
+
+static MG_COLD memguard_status refuse_making(const struct making *making) {
+    const memguard_status status = mg__gate_check(making->vault);
+    end_making(making);
+    return status != MEMGUARD_OK ? status : mg__fail_plain(MEMGUARD_ERR_STALE);
+}
+
+static inline memguard_status begin_making(const memguard_vault *token, struct making *making) {
+    making->vault = mg__vault_find(token);
+    making->thread = mg__thread_self();
+    if (MG_UNLIKELY(making->vault == NULL)) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    if (MG_UNLIKELY(making->thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    atomic_store_explicit(&making->thread->making, making->vault->index + 1, memory_order_relaxed);
+    mg__sys_fence_light();
+    /* In this order: a token that still fits after the gate was seen open proves that it is the gate of that very
+     * vault. */
+    const uint32_t gate = atomic_load(&making->vault->gate);
+    if (MG_LIKELY(gate == MG_GATE_OPEN && mg__vault_token_fits(making->vault, token))) return MEMGUARD_OK;
+    return refuse_making(making);
+}
+
+/* The vault wants to know more of its secrets, or the thread has a scope: walks must find the entry before it is
+ * finished. */
+static inline bool is_plain(const struct making *making, uint32_t flags) {
+    return ((making->vault->flags & MEMGUARD_TRACK) | making->vault->idle_ms) == 0 &&
+           (making->thread->scope == NULL || (flags & MEMGUARD_KEEP) != 0);
+}
+
+static memguard_status finish_making(const struct making *making, struct mg__entry *entry, uint32_t flags,
+                                     memguard_secret *secret) {
+    memguard_status status = MEMGUARD_OK;
+    note_furnished(making->vault);
+    /* Purged while it was made: the purge waits for us. */
+    if (MG_UNLIKELY(atomic_load(&making->vault->gate) == MG_GATE_PURGING)) {
+        mg__secret_end(entry);
+        status = mg__fail_plain(MEMGUARD_ERR_STALE);
+    } else if (MG_LIKELY(is_plain(making, flags))) {
+        secret->id = mg__entry_id(entry);
+        mg__entry_show(entry, false);
+    } else {
+        mg__entry_show(entry, true);
+        status = finish_shown(making->vault, entry, flags, secret);
     }
-    return finish_making(vault, entry, flags, secret);
+    end_making(making);
+    return status;
+}
+
+static memguard_status make(const memguard_vault *token, const void *from, size_t from_bytes, size_t bytes,
+                            uint32_t flags, memguard_secret *secret) {
+    struct making making;
+    memguard_status status = begin_making(token, &making);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+    struct mg__entry *entry = mg__entry_take(making.vault->index + 1, MG_OBJECT_SECRET, &status);
+    if (MG_LIKELY(entry != NULL)) {
+        mg__entry_change_flags(entry, 0, entry_flags(flags));
+        status = build(making.vault, entry, flags & MEMGUARD_REST_MASK, bytes, from, from_bytes);
+        if (MG_LIKELY(status == MEMGUARD_OK)) return finish_making(&making, entry, flags, secret);
+        mg__entry_free(entry);
+    }
+    end_making(&making);
+    return status;
 }
 
 /* A CLOSED secret of zeros gets its region now and its zeros when it is first opened: no change of access until
  * then. */
-static memguard_status make_fresh(memguard_vault *token, size_t bytes, uint32_t flags, memguard_secret *secret) {
-    struct mg__vault *vault = NULL;
-    struct mg__entry *entry = NULL;
-    memguard_status status = mg__entry_begin(token, MG_OBJECT_SECRET, &vault, &entry);
-    if (status != MEMGUARD_OK) return status;
-    status = mg__region_take(vault->kind, bytes, &entry->body.region);
-    if (status != MEMGUARD_OK) {
+static memguard_status make_fresh(const memguard_vault *token, size_t bytes, uint32_t flags, memguard_secret *secret) {
+    struct making making;
+    memguard_status status = begin_making(token, &making);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
+    struct mg__entry *entry = mg__entry_take(making.vault->index + 1, MG_OBJECT_SECRET, &status);
+    if (MG_LIKELY(entry != NULL)) {
+        status = mg__region_take(making.vault->kind, bytes, &entry->body.region);
+        mg__entry_set_bytes(entry, bytes);
+        mg__entry_set_rest(entry, MEMGUARD_CLOSED);
+        mg__entry_change_flags(entry, 0, entry_flags(flags) | MG_ENTRY_FRESH);
+        if (MG_LIKELY(status == MEMGUARD_OK)) return finish_making(&making, entry, flags, secret);
         mg__entry_free(entry);
-        return status;
     }
-    mg__entry_set_bytes(entry, bytes);
-    mg__entry_set_rest(entry, MEMGUARD_CLOSED);
-    mg__entry_change_flags(entry, 0, entry_flags(flags) | MG_ENTRY_FRESH);
-    return finish_making(vault, entry, flags, secret);
+    end_making(&making);
+    return status;
 }
 
 static memguard_status check_making(const memguard_vault *vault, size_t bytes, uint32_t flags,
@@ -557,7 +623,7 @@ memguard_status memguard_secret_limit(memguard_secret secret, const memguard_lim
 
 memguard_status mg__secret_finish(struct mg__vault *vault, struct mg__entry *entry, uint32_t flags,
                                   memguard_secret *secret) {
-    return finish_making(vault, entry, flags, secret);
+    return finish_shown(vault, entry, flags, secret);
 }
 
 memguard_status mg__secret_convert(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes) {

@@ -1,5 +1,5 @@
 /* See table.h. Segments of entries hang in a fixed directory; free indices wait in sharded stacks (R. K. Treiber,
- * 1986) with a tag against ABA. A look-up masks the index at each step, so that no speculation leaves the tables.
+ * 1986) with a tag against ABA; each thread keeps a few, which it takes and gives by the chain. A look-up masks the index at each step, so that no speculation leaves the tables.
  * Must not know: what secrets hold, how they are sealed. */
 #include "core/table.h"
 
@@ -67,25 +67,49 @@ uint64_t mg__entry_id(const struct mg__entry *entry) {
 
 /* ---- free indices ---- */
 
-static void push(struct shard *shard, uint32_t index) {
-    struct mg__entry *entry = known_entry(index);
+/* A chain of entries linked by `next`, in one step. */
+static void push(struct shard *shard, uint32_t first, uint32_t last) {
+    struct mg__entry *end = known_entry(last);
     uint64_t head = atomic_load_explicit(&shard->head, memory_order_relaxed), wanted = 0;
     do {
-        atomic_store_explicit(&entry->next, (uint32_t)head, memory_order_relaxed);
-        wanted = (((head >> 32) + 1) << 32) | (index + 1);
+        atomic_store_explicit(&end->next, (uint32_t)head, memory_order_relaxed);
+        wanted = (((head >> 32) + 1) << 32) | (first + 1);
     } while (!atomic_compare_exchange_weak_explicit(&shard->head, &head, wanted, memory_order_release,
                                                     memory_order_relaxed));
 }
 
-static bool pop(struct shard *shard, uint32_t *index) {
-    uint64_t head = atomic_load_explicit(&shard->head, memory_order_acquire), wanted = 0;
-    do {
-        if ((uint32_t)head == 0) return false;
-        *index = (uint32_t)head - 1;
-        wanted = (((head >> 32) + 1) << 32) | atomic_load_explicit(&known_entry(*index)->next, memory_order_relaxed);
-    } while (!atomic_compare_exchange_weak_explicit(&shard->head, &head, wanted, memory_order_acquire,
-                                                    memory_order_acquire));
-    return true;
+static void link_to(uint32_t index, uint32_t next) {
+    atomic_store_explicit(&known_entry(index)->next, next + 1, memory_order_relaxed);
+}
+
+/* The chain that begins at a head, into indices[]; *rest is what follows. Each link is believed only while the head is the
+ * same: then nothing that hangs there has changed. 0: it is not (and *head is the new one), or nothing hangs there. */
+static uint32_t walk(const struct shard *shard, uint64_t *head, uint32_t *indices, uint32_t most, uint32_t *rest) {
+    uint32_t count = 0;
+    *rest = (uint32_t)*head;
+    while (*rest != 0 && count < most) {
+        indices[count++] = *rest - 1;
+        *rest = atomic_load_explicit(&known_entry(*rest - 1)->next, memory_order_acquire);
+        const uint64_t again = atomic_load_explicit(&shard->head, memory_order_acquire);
+        if (again == *head) continue;
+        *head = again;
+        return 0;
+    }
+    return count;
+}
+
+/* At most so many, in one step; 0: there is none. */
+static uint32_t pop(struct shard *shard, uint32_t *indices, uint32_t most) {
+    uint64_t head = atomic_load_explicit(&shard->head, memory_order_acquire);
+    while ((uint32_t)head != 0) {
+        uint32_t rest = 0;
+        const uint32_t count = walk(shard, &head, indices, most, &rest);
+        if (count != 0 &&
+            atomic_compare_exchange_weak_explicit(&shard->head, &head, (((head >> 32) + 1) << 32) | rest,
+                                                  memory_order_acquire, memory_order_acquire))
+            return count;
+    }
+    return 0;
 }
 
 /* Generations begin at a random number of 30 bits, so that pairs of small numbers in memory do not look like handles to
@@ -132,39 +156,120 @@ static memguard_status grow(struct shard *shard) {
     for (uint32_t i = 0; i < BATCH; i++)
         atomic_store_explicit(&known_entry(first + i)->word, (uint64_t)generation << 32, memory_order_relaxed);
     atomic_store(&made, first + BATCH);
-    for (uint32_t i = BATCH; i-- > 0;)
-        push(shard, first + i);
+    for (uint32_t i = 0; i + 1 < BATCH; i++)
+        link_to(first + i, first + i + 1);
+    push(shard, first, first + BATCH - 1);
     return MEMGUARD_OK;
 }
 
-static memguard_status take_index(uint32_t *index) {
+/* Some for this thread, of whichever shard has any. */
+static memguard_status take_indices(uint32_t *indices, uint32_t most, uint32_t *count) {
     const unsigned mine = mg__thread_hint() % SHARDS;
     memguard_status status = MEMGUARD_OK;
-    for (unsigned i = 0; i < SHARDS; i++)
-        if (pop(&shards[(mine + i) % SHARDS], index)) return MEMGUARD_OK;
+    for (unsigned i = 0; i < SHARDS; i++) {
+        *count = pop(&shards[(mine + i) % SHARDS], indices, most);
+        if (*count != 0) return MEMGUARD_OK;
+    }
     mg__mutex_lock(&grow_mutex);
-    while (status == MEMGUARD_OK && !pop(&shards[mine], index))
+    while (status == MEMGUARD_OK && (*count = pop(&shards[mine], indices, most)) == 0)
         status = grow(&shards[mine]);
     mg__mutex_unlock(&grow_mutex);
     return status;
 }
 
+MG_THREAD struct mg__indices *mg__my_indices;
+
+/* Half of what a thread may keep moves at a time, so that neither making nor ending alone comes here often. */
+enum { MOVED = MG_INDICES_KEPT / 2 };
+
+static MG_COLD memguard_status refill(struct mg__indices *mine, uint32_t *index) {
+    uint32_t taken[MOVED], count = 0;
+    const memguard_status status = take_indices(taken, mine == NULL ? 1 : MOVED, &count);
+    if (status != MEMGUARD_OK) return status;
+    *index = taken[0];
+    for (uint32_t i = 1; i < count; i++)
+        mine->kept[i - 1] = taken[count - i];
+    if (mine != NULL) atomic_store_explicit(&mine->count, count - 1, memory_order_release);
+    return MEMGUARD_OK;
+}
+
+/* The ones given last stay. */
+static void move_out(struct mg__indices *mine, uint32_t moved) {
+    const uint32_t count = atomic_load_explicit(&mine->count, memory_order_relaxed);
+    for (uint32_t i = 0; i + 1 < moved; i++)
+        link_to(mine->kept[i], mine->kept[i + 1]);
+    const uint32_t first = mine->kept[0], last = mine->kept[moved - 1];
+    atomic_store_explicit(&mine->count, 0, memory_order_relaxed);
+    push(&shards[mg__thread_hint() % SHARDS], first, last);
+    memmove(mine->kept, mine->kept + moved, (count - moved) * sizeof mine->kept[0]);
+    atomic_store_explicit(&mine->count, count - moved, memory_order_release);
+}
+
+void mg__indices_give_back(struct mg__indices *indices) {
+    const uint32_t count = atomic_load_explicit(&indices->count, memory_order_relaxed);
+    if (count != 0) move_out(indices, count);
+}
+
+static inline memguard_status take_index(uint32_t *index) {
+    struct mg__indices *mine = mg__my_indices;
+    const uint32_t count = mine == NULL ? 0 : atomic_load_explicit(&mine->count, memory_order_relaxed);
+    if (MG_UNLIKELY(count == 0)) return refill(mine, index);
+    atomic_store_explicit(&mine->count, count - 1, memory_order_relaxed);
+    *index = mine->kept[count - 1];
+    return MEMGUARD_OK;
+}
+
+static MG_COLD void give_index_away(struct mg__indices *mine, uint32_t index) {
+    if (mine == NULL) {
+        push(&shards[mg__thread_hint() % SHARDS], index, index);
+        return;
+    }
+    move_out(mine, MOVED);
+    mine->kept[MOVED] = index;
+    atomic_store_explicit(&mine->count, MOVED + 1, memory_order_release);
+}
+
+static inline void give_index(uint32_t index) {
+    struct mg__indices *mine = mg__my_indices;
+    const uint32_t count = mine == NULL ? MG_INDICES_KEPT : atomic_load_explicit(&mine->count, memory_order_relaxed);
+    if (MG_UNLIKELY(count == MG_INDICES_KEPT)) {
+        give_index_away(mine, index);
+        return;
+    }
+    mine->kept[count] = index;
+    atomic_store_explicit(&mine->count, count + 1, memory_order_release);
+}
+
 /* ---- life ---- */
 
-struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status) {
-    const uint64_t more_flags = object == MG_OBJECT_SECRET ? 0 : MG_WORD_S;
+struct mg__entry *mg__entry_take(uint32_t vault, enum mg__object object, memguard_status *status) {
     uint32_t index = 0;
     *status = take_index(&index);
     if (MG_UNLIKELY(*status != MEMGUARD_OK)) return NULL;
     struct mg__entry *entry = known_entry(index);
-    const uint64_t generation = atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32;
+    /* The end of the life before is seen no later than what follows. */
+    atomic_thread_fence(memory_order_release);
     entry->body.sealed = NULL;
     entry->place = 0;
     atomic_store_explicit(&entry->kind, (uint8_t)(object << MG_KIND_OBJECT_SHIFT), memory_order_relaxed);
     atomic_store_explicit(&entry->flags, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->bytes, 0, memory_order_relaxed);               /* no body yet */
     atomic_store_explicit(&entry->vault, (uint16_t)vault, memory_order_relaxed); /* published by the word */
-    atomic_store(&entry->word, (generation << 32) | MG_WORD_L | MG_WORD_X | MG_WORD_PIN_ONE | more_flags);
+    return entry;
+}
+
+void mg__entry_show(struct mg__entry *entry, bool own) {
+    const uint64_t generation = atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32 << 32;
+    const uint64_t kind = mg__entry_object(entry) == MG_OBJECT_SECRET ? MG_WORD_L : MG_WORD_L | MG_WORD_S;
+    if (own)
+        atomic_store(&entry->word, generation | kind | MG_WORD_X | MG_WORD_PIN_ONE);
+    else
+        atomic_store_explicit(&entry->word, generation | kind, memory_order_release);
+}
+
+struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status) {
+    struct mg__entry *entry = mg__entry_take(vault, object, status);
+    if (MG_LIKELY(entry != NULL)) mg__entry_show(entry, true);
     return entry;
 }
 
@@ -183,7 +288,7 @@ void mg__entry_free(struct mg__entry *entry) {
     atomic_store_explicit(&entry->vault, 0, memory_order_relaxed);
     /* A generation that would wrap retires the index: it stays dead under its last generation. */
     atomic_store_explicit(&entry->word, worn_out ? (uint64_t)UINT32_MAX << 32 : generation << 32, memory_order_release);
-    if (!worn_out) push(&shards[mg__thread_hint() % SHARDS], index);
+    if (MG_LIKELY(!worn_out)) give_index(index);
 }
 
 /* ---- pins ---- */

@@ -123,7 +123,22 @@ static inline bool mg__word_is_being_revoked(uint64_t word) {
     return (word & MG_WORD_R) != 0 && mg__word_pins(word) != mg__word_held(word);
 }
 
-/* A fresh entry: live, X, one pin, its other fields zero (but the version). NULL: *status says why. */
+/* Free indices that a thread keeps for itself, so that it makes and ends entries without an atomic step on what others use. */
+enum { MG_INDICES_KEPT = 32 };
+struct mg__indices {
+    _Atomic uint32_t count; /* changed by its thread alone, and at any instant right for a child of fork */
+    uint32_t kept[MG_INDICES_KEPT];
+};
+extern MG_THREAD struct mg__indices *mg__my_indices; /* null: this thread keeps none */
+/* When its thread has ended: all indices go back to where everybody takes them from. */
+void mg__indices_give_back(struct mg__indices *indices);
+
+/* A fresh entry that nobody sees yet, its fields zero (but the version). NULL: *status says why. It becomes visible by
+ * mg__entry_show, or goes back by mg__entry_free. */
+struct mg__entry *mg__entry_take(uint32_t vault, enum mg__object object, memguard_status *status);
+/* From here on all see it: live. own: and owned exclusively, with one pin. */
+void mg__entry_show(struct mg__entry *entry, bool own);
+/* The two together: live, X, one pin. */
 struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status);
 /* Ends an entry of which the caller is the exclusive owner; the generation moves on. */
 void mg__entry_free(struct mg__entry *entry);

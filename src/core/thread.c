@@ -12,7 +12,7 @@ static struct mg__mutex mutex;
 static struct mg__thread *free_records; /* under the mutex */
 static uint32_t records;                /* under the mutex */
 static bool started;
-static MG_THREAD struct mg__thread *self;
+MG_THREAD struct mg__thread *mg__thread_mine;
 
 static void recycle(struct mg__thread *thread) {
     mg__mutex_lock(&mutex);
@@ -30,6 +30,21 @@ void mg__thread_settle(struct mg__thread *thread) {
         recycle(thread);
 }
 
+/* What a thread keeps for itself is at hand for it alone, and is given back when it ends. */
+static void keep_for(struct mg__thread *thread) {
+    mg__thread_mine = thread;
+    mg__my_indices = thread == NULL ? NULL : &thread->indices;
+    mg__my_compact = thread == NULL ? NULL : &thread->slots;
+}
+
+/* Under the mutex: so the arenas of these slots are there still (mg__threads_forget_slots). */
+static void give_back_kept(struct mg__thread *thread) {
+    mg__mutex_lock(&mutex);
+    mg__indices_give_back(&thread->indices);
+    mg__compact_give_back(&thread->slots);
+    mg__mutex_unlock(&mutex);
+}
+
 /* At thread exit. A record with views still out stays: another thread may return them. */
 static void leave(void *record) {
     struct mg__thread *thread = record;
@@ -37,7 +52,8 @@ static void leave(void *record) {
     if (!mg__sys_is_plain_owner() && mg__call_begin(&announced) != MEMGUARD_OK) return;
     mg__thread_leave_scopes(thread);
     mg__call_leave_record();
-    self = NULL;
+    keep_for(NULL);
+    give_back_kept(thread);
     atomic_store(&thread->orphan, true);
     mg__thread_settle(thread);
     mg__call_end(&announced);
@@ -58,14 +74,15 @@ memguard_status mg__thread_start(void) {
 
 static struct mg__thread *make_record(void) {
     if (records >= MOST_THREADS - 1) return NULL;
-    struct mg__thread *thread = calloc(1, sizeof *thread);
+    struct mg__thread *thread = aligned_alloc(MG_CACHE_LINE, sizeof *thread);
     if (thread == NULL) return NULL;
+    memset((void *)thread, 0, sizeof *thread);
     thread->number = ++records;
     atomic_store_explicit(&threads[thread->number], thread, memory_order_release);
     return thread;
 }
 
-static struct mg__thread *join(void) {
+struct mg__thread *mg__thread_join(void) {
     mg__mutex_lock(&mutex);
     struct mg__thread *thread = free_records;
     if (thread != NULL)
@@ -78,20 +95,35 @@ static struct mg__thread *join(void) {
     /* Without the hook at thread exit the record is not recycled: a leak of a few hundred bytes, no loss of
      * protection. */
     (void)mg__sys_thread_exit_set(thread);
-    self = thread;
+    keep_for(thread);
     return thread;
-}
-
-struct mg__thread *mg__thread_known(void) {
-    return self;
-}
-
-struct mg__thread *mg__thread_self(void) {
-    return MG_LIKELY(self != NULL) ? self : join();
 }
 
 struct mg__thread *mg__thread_by_number(uint32_t number) {
     return atomic_load_explicit(&threads[number % MOST_THREADS], memory_order_acquire);
+}
+
+/* Records are made one after another. */
+static struct mg__thread *next_record(uint32_t *number) {
+    return ++*number < MOST_THREADS ? mg__thread_by_number(*number) : NULL;
+}
+
+/* ---- making ---- */
+
+void mg__makers_await(const struct mg__vault *vault) {
+    uint32_t number = 0;
+    mg__sys_fence_heavy();
+    for (const struct mg__thread *thread; (thread = next_record(&number)) != NULL;)
+        for (unsigned step = 0; atomic_load(&thread->making) == vault->index + 1;)
+            mg__sys_backoff(&step);
+}
+
+void mg__threads_forget_slots(const struct mg__compact_arena *arena) {
+    uint32_t number = 0;
+    mg__mutex_lock(&mutex);
+    for (struct mg__thread *thread; (thread = next_record(&number)) != NULL;)
+        mg__compact_forget(&thread->slots, arena);
+    mg__mutex_unlock(&mutex);
 }
 
 /* ---- views ---- */
@@ -161,7 +193,7 @@ static bool views_any(const struct mg__thread *thread, const struct mg__vault *v
 bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault *vault) {
     const struct mg__use_link *use = atomic_load(&thread->uses);
     /* Another thread's stack is not ours to walk: any use there counts. */
-    if (thread != self) return use != NULL || views_any(thread, vault);
+    if (thread != mg__thread_mine) return use != NULL || views_any(thread, vault);
     for (; use != NULL; use = use->outer)
         if (vault == NULL || use->mark == atomic_load(&vault->mark)) return true;
     return views_any(thread, vault);
@@ -176,11 +208,6 @@ struct mg__thread *mg__thread_heir(void) {
 }
 
 bool mg__threads_are_unlocked(void) { return mg__mutex_is_free(&mutex); }
-
-/* Records are made one after another. */
-static struct mg__thread *next_record(uint32_t *number) {
-    return ++*number < MOST_THREADS ? mg__thread_by_number(*number) : NULL;
-}
 
 bool mg__threads_are_outside(void) {
     uint32_t number = 0;
@@ -204,13 +231,14 @@ void mg__thread_drop_use(struct mg__use_link *link) {
 /* The links lie on the stacks of threads that are not here: nothing else has been written there yet. */
 void mg__threads_part(void) {
     uint32_t number = 0;
-    heir = self;
+    heir = mg__thread_mine;
     for (struct mg__thread *thread; (thread = next_record(&number)) != NULL;) {
         if (thread == heir) continue;
         struct mg__use_link *link = atomic_exchange(&thread->uses, NULL);
         for (; link != NULL; link = link->outer)
             mg__thread_drop_use(link);
         atomic_store(&thread->inside, 0);
+        atomic_store(&thread->making, 0);
     }
 }
 
@@ -230,6 +258,7 @@ void mg__threads_settle(void) {
         forget_views(thread);
         if (thread == heir) continue;
         mg__thread_leave_scopes(thread);
+        give_back_kept(thread);
         atomic_store(&thread->orphan, true);
         mg__thread_settle(thread);
     }

@@ -24,7 +24,7 @@ struct mg__vault *mg__vault_by_index(uint32_t index) {
     return atomic_load_explicit(&vaults[index & (MG_VAULTS - 1)], memory_order_acquire);
 }
 
-static bool token_fits(const struct mg__vault *vault, const memguard_vault *token) {
+bool mg__vault_token_fits(const struct mg__vault *vault, const memguard_vault *token) {
     return mg__vault_alive(vault) && mg__vault_token(vault) == token;
 }
 
@@ -32,7 +32,7 @@ struct mg__vault *mg__vault_find(const memguard_vault *token) {
     const uintptr_t bits = (uintptr_t)token;
     if (MG_UNLIKELY((bits & 3) != 2)) return NULL;
     struct mg__vault *vault = mg__vault_by_index((uint32_t)(bits >> 2));
-    return MG_LIKELY(vault != NULL && token_fits(vault, token)) ? vault : NULL;
+    return MG_LIKELY(vault != NULL && mg__vault_token_fits(vault, token)) ? vault : NULL;
 }
 
 uint32_t mg__vault_count(void) {
@@ -47,7 +47,7 @@ memguard_status mg__vault_enter(const memguard_vault *token, struct mg__vault **
     if (*vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
     if (atomic_load(&(*vault)->gate) == MG_GATE_FORKED) return mg__fail_plain(MEMGUARD_ERR_FORKED);
     mg__mutex_lock(&(*vault)->control);
-    if (token_fits(*vault, token)) return MEMGUARD_OK;
+    if (mg__vault_token_fits(*vault, token)) return MEMGUARD_OK;
     mg__mutex_unlock(&(*vault)->control);
     return mg__fail_plain(MEMGUARD_ERR_STALE);
 }
@@ -301,6 +301,7 @@ static bool wants_thread(const struct mg__vault *vault) { return (vault->flags &
 
 static void unfurnish(struct mg__vault *vault) {
     mg__coffer_close(&vault->coffer);
+    mg__threads_forget_slots(vault->arena);
     mg__compact_destroy(vault->arena);
     vault->arena = NULL;
 }
@@ -427,6 +428,7 @@ static memguard_status close_gate(struct mg__vault *vault, uint32_t *before) {
     /* First with the gate as it is: a call that is refused for a borrow that lasts disturbs nobody. */
     if (anything_borrowed(vault, false)) return borrowed();
     atomic_store(&vault->gate, MG_GATE_CHANGING);
+    mg__makers_await(vault);
     if (!anything_borrowed(vault, true)) return MEMGUARD_OK;
     atomic_store(&vault->gate, *before);
     return borrowed();

@@ -74,17 +74,20 @@ struct mg__use_link {
 /* A thread that has called us. Type-stable. Each view that it acquires has a place here, with a mark that only the
  * first release finds: so a view that was copied cannot be released twice, by whatever thread. */
 struct mg__thread {
-    uint32_t number;                   /* from 1 */
+    _Alignas(MG_CACHE_LINE) uint32_t number; /* from 1 */
     uint32_t serial;                   /* of the last view */
     uint32_t next_place;               /* where to look first for a free one */
     uint32_t places;                   /* made so far */
     struct mg__use_link *_Atomic uses; /* innermost */
     struct mg__scope *scope;           /* innermost */
     _Atomic uint32_t inside;           /* its thread is inside the library (fork.h) */
+    _Atomic uint32_t making;           /* index + 1 of the vault in which it makes a secret; 0: none */
     bool is_free;                      /* under the mutex of thread.c */
     _Atomic bool orphan;               /* its thread has ended, with views still out */
     struct mg__thread *next_free;
     _Atomic uint64_t *_Atomic views[MG_VIEW_SEGMENTS]; /* marks; a segment doubles the ones before; 0: free */
+    struct mg__indices indices;                        /* what it keeps for secrets that it makes next */
+    struct mg__compact_cache slots;
 };
 
 /* ---- the gate ---- */
@@ -93,6 +96,7 @@ struct mg__thread {
 struct mg__vault *mg__vault_find(const memguard_vault *token); /* NULL: stale */
 struct mg__vault *mg__vault_by_index(uint32_t index);          /* NULL: never made */
 memguard_vault *mg__vault_token(const struct mg__vault *vault);
+bool mg__vault_token_fits(const struct mg__vault *vault, const memguard_vault *token); /* it is this vault's, and alive */
 uint32_t mg__vault_count(void);
 static inline bool mg__vault_alive(const struct mg__vault *vault) { return (atomic_load(&vault->generation) & 1) != 0; }
 /* Alive, and not left in the parent by a child that has only copies. */
@@ -147,8 +151,13 @@ MG_MUST_USE memguard_status mg__entry_destroy(uint64_t *id, enum mg__object obje
 /* ---- threads (thread.c) ---- */
 
 MG_MUST_USE memguard_status mg__thread_start(void); /* once per process */
-struct mg__thread *mg__thread_self(void);           /* NULL: out of memory */
-struct mg__thread *mg__thread_known(void);          /* NULL: has none yet */
+extern MG_THREAD struct mg__thread *mg__thread_mine; /* NULL: has none yet */
+struct mg__thread *mg__thread_join(void);
+static inline struct mg__thread *mg__thread_known(void) { return mg__thread_mine; }
+/* NULL: out of memory. */
+static inline struct mg__thread *mg__thread_self(void) {
+    return MG_LIKELY(mg__thread_mine != NULL) ? mg__thread_mine : mg__thread_join();
+}
 struct mg__thread *mg__thread_by_number(uint32_t number);
 /* A place for a view: false without memory. *place and *serial go into the view. */
 MG_MUST_USE bool mg__thread_note_view(struct mg__thread *thread, const struct mg__vault *vault, uint32_t *place,
@@ -163,6 +172,11 @@ bool mg__thread_borrows(const struct mg__thread *thread, const struct mg__vault 
 /* After a view was dropped: the record of a thread that has ended is recycled with its last view. */
 void mg__thread_settle(struct mg__thread *thread);
 void mg__thread_leave_scopes(struct mg__thread *thread); /* scope.c */
+/* With the gate closed: waits until nobody who found it open makes a secret in the vault. They are not in host code, and
+ * wait for nobody who could wait for us. */
+void mg__makers_await(const struct mg__vault *vault);
+/* Slots of an arena that is about to be destroyed, and that nobody uses any more: no thread keeps any. */
+void mg__threads_forget_slots(const struct mg__compact_arena *arena);
 /* Ends a `use` in a child without its thread, as far as can be done at once; the rest is done when the child settles. */
 void mg__thread_drop_use(struct mg__use_link *link);
 /* For forks. outside: nobody is inside. part: in the fork handler of a child; what other threads use is not used any more.

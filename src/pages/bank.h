@@ -119,6 +119,9 @@ MG_MUST_USE memguard_status mg__canary_copy_on_fork(void);
 /* The pattern depends on the address modulo 16 alone. */
 void mg__canary_fill(unsigned char *p, size_t bytes);
 MG_MUST_USE bool mg__canary_intact(const unsigned char *p, size_t bytes);
+/* The end of `bytes` bytes between a canary of 16 bytes and one that reaches to `end` and has as many at least (p and end are
+ * multiples of 16): whether the two are intact; the bytes are filled in any case. */
+MG_MUST_USE bool mg__canary_end(unsigned char *p, size_t bytes, const unsigned char *end);
 
 /* ---- budget (budget.c) ---- */
 
@@ -207,14 +210,30 @@ struct mg__compact_slot {
 };
 enum { MG_COMPACT_MOST = 1024 }; /* longer ones get guarded regions: stronger, never weaker */
 
+/* A few free slots that a thread keeps for itself, so that it takes and gives them without an atomic step. A line holds those of one
+ * size class of one arena. An owner who destroys an arena has its slots forgotten first, by every thread. */
+enum { MG_COMPACT_LINES = 8, MG_COMPACT_KEPT = 8 };
+struct mg__compact_cache {
+    struct mg__compact_line {
+        _Atomic uintptr_t tag;  /* arena | class; changes only while the line is empty */
+        _Atomic uint32_t count; /* changed by its thread alone, but for mg__compact_forget; right for a child of fork at any instant */
+        struct mg__compact_slot slots[MG_COMPACT_KEPT];
+    } lines[MG_COMPACT_LINES];
+};
+extern MG_THREAD struct mg__compact_cache *mg__my_compact; /* null: this thread keeps none */
+/* When its thread has ended. The arenas are alive. */
+void mg__compact_give_back(struct mg__compact_cache *cache);
+/* Nobody takes slots of this arena any more, nor gives any. */
+void mg__compact_forget(struct mg__compact_cache *cache, const struct mg__compact_arena *arena);
+
 MG_MUST_USE memguard_status mg__compact_create(enum mg__kind kind, struct mg__compact_arena **arena);
 /* Gives all pages back, whatever lies in them. */
 void mg__compact_destroy(struct mg__compact_arena *arena);
 MG_MUST_USE memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes,
                                              struct mg__compact_slot *slot);
-MG_MUST_USE bool mg__compact_intact(const struct mg__compact_arena *arena, const struct mg__compact_slot *slot,
-                                    size_t bytes);
-void mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes);
+MG_MUST_USE bool mg__compact_intact(const struct mg__compact_slot *slot, size_t bytes);
+/* Wipes the bytes and lets the slot go. false: a canary is broken; the slot is not used again. */
+MG_MUST_USE bool mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes);
 /* Takes all pages away from whoever reads them. */
 MG_MUST_USE bool mg__compact_revoke(struct mg__compact_arena *arena);
 size_t mg__compact_pages(const struct mg__compact_arena *arena);

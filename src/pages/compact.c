@@ -4,14 +4,14 @@
  *     | canary 16 | data | canary, directly behind the bytes, to the end of the slot |      data is 16-byte aligned
  *
  * Free slots of a class form a stack (R. K. Treiber, 1986) of numbers with a tag against ABA; pages and their bookkeeping are never
- * freed while the arena lives, so a late read of a link is harmless.
+ * freed while the arena lives, so a late read of a link is harmless. Each thread keeps a few; few, since they lie in locked memory.
  * Must not know: what the bytes mean. */
 #include "pages/bank.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum { CANARY = 16, CLASSES = 12, PAGES_PER_BLOCK = 256, BLOCKS = 4096 };
+enum { CANARY = 16, CLASSES = 12, PAGES_PER_BLOCK = 256, BLOCKS = 4096, LANES = MG_COMPACT_MOST / 16, KEPT_BYTES = 1024 };
 
 static const uint16_t capacities[CLASSES] = {16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MG_COMPACT_MOST};
 
@@ -28,6 +28,7 @@ struct class_stack {
 struct mg__compact_arena {
     struct class_stack stacks[CLASSES];
     enum mg__kind kind;
+    uint32_t kept[CLASSES]; /* how many slots a thread may keep */
     struct mg__mutex grow;
     _Atomic uint32_t pages;
     struct page *_Atomic blocks[BLOCKS];
@@ -36,12 +37,13 @@ struct mg__compact_arena {
 /* A slot's number: page << 8 | slot. A page has at most 2^8 slots up to 12 KiB pages; larger ones are used in part. */
 enum { SLOT_BITS = 8 };
 
-static unsigned class_of(size_t bytes) {
-    unsigned i = 0;
-    while (capacities[i] < bytes)
-        i++;
-    return i;
-}
+/* By the number of 16-byte lanes, rounded up. */
+static const uint8_t classes[LANES + 1] = {
+    0, 0,  1,  2,  3,  4,  4,  5,  5,  6,  6,  6,  6,  7,  7,  7,  7,  8,  8,  8,  8,  8,
+    8, 8,  8,  9,  9,  9,  9,  9,  9,  9,  9,  10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
+    10, 10, 10, 10, 10, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11};
+
+static unsigned class_of(size_t bytes) { return classes[(bytes + 15) / 16]; }
 
 static struct page *page_of(const struct mg__compact_arena *arena, uint64_t number) {
     const uint64_t page = number >> SLOT_BITS;
@@ -54,8 +56,12 @@ static unsigned char *data_of(const struct page *page, uint64_t number) {
     return page->region->base + slot * (page->capacity + 2U * CANARY) + CANARY;
 }
 
-static void push(struct mg__compact_arena *arena, struct class_stack *stack, uint64_t number) {
-    _Atomic uint32_t *next = &page_of(arena, number)->next[number & ((1U << SLOT_BITS) - 1)];
+static _Atomic uint32_t *link_of(const struct mg__compact_arena *arena, uint64_t number) {
+    return &page_of(arena, number)->next[number & ((1U << SLOT_BITS) - 1)];
+}
+
+static void push(const struct mg__compact_arena *arena, struct class_stack *stack, uint64_t number) {
+    _Atomic uint32_t *next = link_of(arena, number);
     uint64_t head = atomic_load_explicit(&stack->head, memory_order_relaxed), wanted = 0;
     do {
         atomic_store_explicit(next, (uint32_t)head, memory_order_relaxed);
@@ -64,15 +70,12 @@ static void push(struct mg__compact_arena *arena, struct class_stack *stack, uin
                                                     memory_order_relaxed));
 }
 
-static bool pop(struct mg__compact_arena *arena, struct class_stack *stack, uint64_t *number) {
+static bool pop(const struct mg__compact_arena *arena, struct class_stack *stack, uint64_t *number) {
     uint64_t head = atomic_load_explicit(&stack->head, memory_order_acquire), wanted = 0;
     do {
         if ((uint32_t)head == 0) return false;
         *number = (uint32_t)head - 1;
-        const struct page *page = page_of(arena, *number);
-        const uint32_t next =
-            atomic_load_explicit(&page->next[*number & ((1U << SLOT_BITS) - 1)], memory_order_relaxed);
-        wanted = (((head >> 32) + 1) << 32) | next;
+        wanted = (((head >> 32) + 1) << 32) | atomic_load_explicit(link_of(arena, *number), memory_order_relaxed);
     } while (!atomic_compare_exchange_weak_explicit(&stack->head, &head, wanted, memory_order_acquire,
                                                     memory_order_acquire));
     return true;
@@ -121,6 +124,15 @@ static memguard_status add_page(struct mg__compact_arena *arena, unsigned class)
     return MEMGUARD_OK;
 }
 
+/* About a kibibyte of each class, less where lockable memory is scarce. */
+static void allow_to_keep(struct mg__compact_arena *arena) {
+    const size_t bytes = mg__budget_share(8192, 0, KEPT_BYTES);
+    for (unsigned class = 0; class < CLASSES; class ++) {
+        const size_t slots = bytes / capacities[class];
+        arena->kept[class] = slots > MG_COMPACT_KEPT ? MG_COMPACT_KEPT : slots < 1 ? 1 : (uint32_t)slots;
+    }
+}
+
 memguard_status mg__compact_create(enum mg__kind kind, struct mg__compact_arena **arena) {
     int error = 0;
     size_t bytes = 0;
@@ -128,6 +140,7 @@ memguard_status mg__compact_create(enum mg__kind kind, struct mg__compact_arena 
     *arena = mg__sys_map_table(bytes, &error);
     if (*arena == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, bytes);
     (*arena)->kind = kind;
+    allow_to_keep(*arena);
     return MEMGUARD_OK;
 }
 
@@ -171,10 +184,66 @@ static memguard_status take_from_new_page(struct mg__compact_arena *arena, unsig
     return status;
 }
 
-memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, struct mg__compact_slot *slot) {
-    const unsigned class = class_of(bytes);
+/* ---- what a thread keeps ---- */
+
+MG_THREAD struct mg__compact_cache *mg__my_compact;
+
+static uintptr_t tag_of(const struct mg__compact_arena *arena, unsigned class) { return (uintptr_t)arena | class; }
+
+static struct mg__compact_arena *arena_of(uintptr_t tag) {
+    return (struct mg__compact_arena *)(tag & ~(uintptr_t)15); /* arenas begin at a page */
+}
+
+static struct mg__compact_line *line_of(struct mg__compact_cache *cache, uintptr_t tag) {
+    return &cache->lines[(tag + (tag >> 12)) % MG_COMPACT_LINES];
+}
+
+static uint32_t kept_in(const struct mg__compact_line *line, uintptr_t tag) {
+    if (atomic_load_explicit(&line->tag, memory_order_relaxed) != tag) return 0;
+    return atomic_load_explicit(&line->count, memory_order_relaxed);
+}
+
+/* A line in use is left to whoever uses it. */
+static struct mg__compact_line *line_for(uintptr_t tag) {
+    if (mg__my_compact == NULL) return NULL;
+    struct mg__compact_line *line = line_of(mg__my_compact, tag);
+    if (atomic_load_explicit(&line->tag, memory_order_relaxed) == tag) return line;
+    if (atomic_load_explicit(&line->count, memory_order_relaxed) != 0) return NULL;
+    atomic_store_explicit(&line->tag, tag, memory_order_relaxed);
+    return line;
+}
+
+/* `from` of them are left. */
+static void move_out(struct mg__compact_line *line, uint32_t from) {
+    const uintptr_t tag = atomic_load_explicit(&line->tag, memory_order_relaxed);
+    struct mg__compact_arena *arena = arena_of(tag);
+    for (uint32_t n = atomic_load_explicit(&line->count, memory_order_relaxed); n > from; n--) {
+        atomic_store_explicit(&line->count, n - 1, memory_order_relaxed);
+        push(arena, &arena->stacks[tag % 16], line->slots[n - 1].place);
+    }
+}
+
+void mg__compact_give_back(struct mg__compact_cache *cache) {
+    for (unsigned i = 0; i < MG_COMPACT_LINES; i++)
+        move_out(&cache->lines[i], 0);
+}
+
+/* The count first: while there are slots of this arena in a line, nobody changes either. */
+void mg__compact_forget(struct mg__compact_cache *cache, const struct mg__compact_arena *arena) {
+    for (unsigned i = 0; i < MG_COMPACT_LINES; i++) {
+        struct mg__compact_line *line = &cache->lines[i];
+        if (atomic_load_explicit(&line->count, memory_order_acquire) == 0) continue;
+        if (arena_of(atomic_load_explicit(&line->tag, memory_order_relaxed)) == arena)
+            atomic_store_explicit(&line->count, 0, memory_order_relaxed);
+    }
+}
+
+/* ---- slots ---- */
+
+static MG_COLD memguard_status take_shared(struct mg__compact_arena *arena, unsigned class,
+                                           struct mg__compact_slot *slot) {
     uint64_t number = 0;
-    if (MG_UNLIKELY(!pop(arena, &arena->stacks[class], &number))) {
+    if (!pop(arena, &arena->stacks[class], &number)) {
         const memguard_status status = take_from_new_page(arena, class, &number);
         if (status != MEMGUARD_OK) return status;
     }
@@ -183,13 +252,39 @@ memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, 
     return MEMGUARD_OK;
 }
 
-bool mg__compact_intact(const struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes) {
-    const size_t behind = page_of(arena, slot->place)->capacity - bytes + CANARY;
+memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, struct mg__compact_slot *slot) {
+    const unsigned class = class_of(bytes);
+    const uintptr_t tag = tag_of(arena, class);
+    struct mg__compact_line *line = MG_LIKELY(mg__my_compact != NULL) ? line_of(mg__my_compact, tag) : NULL;
+    const uint32_t count = line == NULL ? 0 : kept_in(line, tag);
+    if (MG_UNLIKELY(count == 0)) return take_shared(arena, class, slot);
+    atomic_store_explicit(&line->count, count - 1, memory_order_relaxed);
+    *slot = line->slots[count - 1];
+    return MEMGUARD_OK;
+}
+
+bool mg__compact_intact(const struct mg__compact_slot *slot, size_t bytes) {
+    const size_t behind = capacities[class_of(bytes)] - bytes + CANARY;
     return mg__canary_intact(slot->data - CANARY, CANARY) && mg__canary_intact(slot->data + bytes, behind);
 }
 
-void mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes) {
-    const struct page *page = page_of(arena, slot->place);
-    mg__canary_fill(slot->data, bytes);
-    push(arena, &arena->stacks[class_of(page->capacity)], slot->place);
+static MG_COLD void give_shared(struct mg__compact_arena *arena, unsigned class, struct mg__compact_line *line,
+                                const struct mg__compact_slot *slot) {
+    if (line != NULL) move_out(line, arena->kept[class] / 2);
+    push(arena, &arena->stacks[class], slot->place);
+}
+
+bool mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes) {
+    const unsigned class = class_of(bytes);
+    if (MG_UNLIKELY(!mg__canary_end(slot->data, bytes, slot->data + capacities[class] + CANARY)))
+        return false;
+    struct mg__compact_line *line = line_for(tag_of(arena, class));
+    const uint32_t count = line == NULL ? 0 : atomic_load_explicit(&line->count, memory_order_relaxed);
+    if (MG_UNLIKELY(line == NULL || count >= arena->kept[class])) {
+        give_shared(arena, class, line, slot);
+        return true;
+    }
+    line->slots[count] = *slot;
+    atomic_store_explicit(&line->count, count + 1, memory_order_release);
+    return true;
 }

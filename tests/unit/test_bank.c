@@ -326,17 +326,17 @@ static void check_compact_size(struct mg__compact_arena *arena, size_t bytes) {
     CHECK((uintptr_t)slot.data % 16 == 0);
     CHECK(mg__canary_intact(slot.data, bytes)); /* free slots hold the pattern */
     fill(slot.data, bytes, 1);
-    CHECK(mg__compact_intact(arena, &slot, bytes));
+    CHECK(mg__compact_intact(&slot, bytes));
     for (size_t distance = 1; distance <= 16; distance++) {
         slot.data[-(ptrdiff_t)distance] ^= 1;
-        CHECK(!mg__compact_intact(arena, &slot, bytes));
+        CHECK(!mg__compact_intact(&slot, bytes));
         slot.data[-(ptrdiff_t)distance] ^= 1;
         slot.data[bytes + distance - 1] ^= 1;
-        CHECK(!mg__compact_intact(arena, &slot, bytes));
+        CHECK(!mg__compact_intact(&slot, bytes));
         slot.data[bytes + distance - 1] ^= 1;
     }
-    CHECK(mg__compact_intact(arena, &slot, bytes));
-    mg__compact_give(arena, &slot, bytes);
+    CHECK(mg__compact_intact(&slot, bytes));
+    CHECK(mg__compact_give(arena, &slot, bytes));
     CHECK(mg__canary_intact(slot.data - 16, bytes + 32)); /* wiped by the pattern */
 }
 
@@ -345,6 +345,7 @@ TEST(compact_slots_of_all_sizes_notice_every_neighbour_byte) {
     CHECK_STATUS(mg__compact_create(KIND, &arena), MEMGUARD_OK);
     if (arena == NULL) return;
     for (size_t bytes = 1; bytes <= MG_COMPACT_MOST; bytes++) check_compact_size(arena, bytes);
+    mg__threads_forget_slots(arena);
     mg__compact_destroy(arena);
 }
 
@@ -361,12 +362,13 @@ TEST(compact_slots_in_use_do_not_overlap) {
     }
     for (uint32_t i = 0; i < SLOTS; i++) {
         const size_t bytes = i % MG_COMPACT_MOST + 1;
-        CHECK(is_pattern(slots[i].data, bytes, i) && mg__compact_intact(arena, &slots[i], bytes));
-        mg__compact_give(arena, &slots[i], bytes);
+        CHECK(is_pattern(slots[i].data, bytes, i) && mg__compact_intact(&slots[i], bytes));
+        CHECK(mg__compact_give(arena, &slots[i], bytes));
     }
     const size_t pages = mg__compact_pages(arena);
     for (uint32_t i = 0; i < SLOTS; i++) CHECK_STATUS(mg__compact_take(arena, i % MG_COMPACT_MOST + 1, &slots[i]), MEMGUARD_OK);
     CHECK(mg__compact_pages(arena) == pages); /* given slots are found again */
+    mg__threads_forget_slots(arena);
     mg__compact_destroy(arena);
 }
 
@@ -384,8 +386,8 @@ static void *push_and_pop(void *arg) {
         }
         for (size_t i = 0; i < n; i++) {
             CHECK(is_pattern(slots[i].data, 32, seed + (uint32_t)i));
-            CHECK(mg__compact_intact(shared_arena, &slots[i], 32));
-            mg__compact_give(shared_arena, &slots[i], 32);
+            CHECK(mg__compact_intact(&slots[i], 32));
+            CHECK(mg__compact_give(shared_arena, &slots[i], 32));
         }
     }
     return NULL;
@@ -401,6 +403,7 @@ TEST(four_threads_never_share_a_compact_slot) {
     }
     for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
     CHECK(mg__compact_pages(shared_arena) <= 4);
+    mg__threads_forget_slots(shared_arena);
     mg__compact_destroy(shared_arena);
 }
 
@@ -412,6 +415,7 @@ TEST(revoked_compact_pages_fault) {
     CHECK(can_read(slot.data) == 1);
     CHECK(mg__compact_revoke(arena));
     CHECK(can_read(slot.data) == 0);
+    mg__threads_forget_slots(arena);
     mg__compact_destroy(arena);
     CHECK(can_read(slot.data) == 0);
 }
