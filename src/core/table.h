@@ -230,8 +230,9 @@ static inline bool mg__entry_has(const struct mg__entry *entry, unsigned flag) {
     return (mg__entry_flags(entry) & flag) != 0;
 }
 static inline void mg__entry_change_flags(struct mg__entry *entry, unsigned gone, unsigned added) {
-    if (gone != 0) atomic_fetch_and_explicit(&entry->flags, (uint8_t)~gone, memory_order_relaxed);
-    if (added != 0) atomic_fetch_or_explicit(&entry->flags, (uint8_t)added, memory_order_relaxed);
+    const unsigned now = atomic_load_explicit(&entry->flags, memory_order_relaxed);
+    if ((now & gone) != 0) atomic_fetch_and_explicit(&entry->flags, (uint8_t)~gone, memory_order_relaxed);
+    if ((~now & added) != 0) atomic_fetch_or_explicit(&entry->flags, (uint8_t)added, memory_order_relaxed);
 }
 /* Marks: MG_MARK_*, set and taken back by anybody. True: it was there before. */
 static inline bool mg__entry_has_mark(const struct mg__entry *entry, unsigned mark) {
