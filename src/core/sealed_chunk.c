@@ -144,8 +144,11 @@ static uint64_t tend_taken(struct mg__window *window, uint64_t now_ns) {
 
 /* The object is pinned, the window is not listed. */
 static void tend_window(struct mg__window *window, uint64_t now_ns) {
+    const uint64_t due = atomic_load_explicit(&window->due_ns, memory_order_relaxed);
     uint64_t again = now_ns + SOON_NS;
-    if (mg__mutex_try(&window->mutex)) {
+    if (due > now_ns) {
+        list(window, due); /* it holds another chunk since; whoever is at it is left in peace */
+    } else if (mg__mutex_try(&window->mutex)) {
         again = tend_taken(window, now_ns);
         if (again != 0) list(window, again);
         mg__mutex_unlock(&window->mutex);

@@ -152,8 +152,15 @@ static bool lanes_are_zero(const unsigned char *at, const unsigned char *end) {
 }
 
 static bool words_are_zero(const unsigned char *at, const unsigned char *end) {
-    return lanes_are_zero(at, end) && lanes_are_zero(at + 16, end) && lanes_are_zero(at + 32, end) &&
-           lanes_are_zero(at + 48, end);
+    lane sum0 = {0, 0}, sum1 = {0, 0}, sum2 = {0, 0}, sum3 = {0, 0};
+    for (; at < end; at += 64) {
+        const lane *line = (const lane *)(const void *)at;
+        sum0 |= line[0];
+        sum1 |= line[1];
+        sum2 |= line[2];
+        sum3 |= line[3];
+    }
+    return is_zero(sum0 | sum1 | sum2 | sum3);
 }
 
 /* A signal frame of Linux on x86-64 is 64-byte aligned in its extended part and has nonzero words at offsets 16 to

@@ -45,6 +45,8 @@ static size_t head_bytes(const unsigned char *p, size_t bytes) {
     return mg__min_size(to_lane, bytes);
 }
 
+enum { COPIED_BYTES = 2048 }; /* a multiple of the pattern; memcpy is faster than our stores from about here on */
+
 void mg__canary_fill(unsigned char *p, size_t bytes) {
     const size_t head = head_bytes(p, bytes);
     memcpy(p, pattern + ((uintptr_t)p & 15), head);
@@ -52,9 +54,13 @@ void mg__canary_fill(unsigned char *p, size_t bytes) {
     bytes -= head;
     lane whole;
     memcpy(&whole, pattern, sizeof whole);
-    for (; bytes >= 16; bytes -= 16, p += 16)
+    const unsigned char *start = p, *const by_lanes = p + (mg__min_size(bytes, COPIED_BYTES) & ~(size_t)15);
+    for (; p < by_lanes; p += 16)
         *(lane *)(void *)p = whole;
-    memcpy(p, pattern, bytes);
+    bytes -= (size_t)(p - start);
+    for (; bytes >= COPIED_BYTES; bytes -= COPIED_BYTES, p += COPIED_BYTES)
+        memcpy(p, start, COPIED_BYTES);
+    memcpy(p, bytes < 16 ? pattern : start, bytes);
     __asm__ volatile("" : : "r"(p) : "memory"); /* this is the wipe: it stays */
 }
 
