@@ -18,8 +18,9 @@ struct link {
 
 struct stream {
     struct mg__chunked base;
-    struct mg__mutex links; /* over: */
-    struct link *head, *tail;
+    struct mg__mutex links;    /* over both, but: */
+    struct link *_Atomic head; /* while there is one only readers change it, on their side */
+    struct link *tail;
     /* under the writers' side: */
     struct link *place; /* where the open chunk will be sealed */
     uint64_t next_number;
@@ -58,23 +59,20 @@ static void append(struct stream *stream, struct link *first, struct link *last)
     if (stream->tail != NULL)
         stream->tail->next = first;
     else
-        stream->head = first;
+        atomic_store_explicit(&stream->head, first, memory_order_release);
     stream->tail = last;
     mg__mutex_unlock(&stream->links);
 }
 
 static struct link *first_link(struct stream *stream) {
-    mg__mutex_lock(&stream->links);
-    struct link *link = stream->head;
-    mg__mutex_unlock(&stream->links);
-    return link;
+    return atomic_load_explicit(&stream->head, memory_order_acquire);
 }
 
 static void drop_first(struct stream *stream) {
     mg__mutex_lock(&stream->links);
-    struct link *link = stream->head;
-    stream->head = link->next;
-    if (stream->head == NULL) stream->tail = NULL;
+    struct link *link = first_link(stream), *next = link->next;
+    atomic_store_explicit(&stream->head, next, memory_order_relaxed);
+    if (next == NULL) stream->tail = NULL;
     mg__mutex_unlock(&stream->links);
     free(link);
 }
@@ -375,7 +373,7 @@ static memguard_status take_shown(struct stream *stream, size_t most, struct mg_
 
 static void release(struct mg__chunked *chunked) {
     struct stream *stream = stream_of(chunked);
-    free_links(stream->head);
+    free_links(first_link(stream));
     free(stream->place);
     free(stream);
 }

@@ -169,7 +169,7 @@ void mg__bench_wipe_above(uintptr_t stack);
 void mg__bench_each(void (*fn)(const struct mg__bench *bench, void *arg), void *arg);
 
 /* Measured: 1,848 bytes for secrets of up to 64 bytes, 1,880 for all else (gcc and clang); tests/ measure it again. */
-enum { MG_BENCH_SHALLOW = 2048, MG_BENCH_DEEP = 8192 };
+enum { MG_BENCH_SHALLOW = 2048, MG_BENCH_DEEP = 4096 };
 
 /* A page in which `use` shows bytes: always writable, wiped after each use. */
 struct mg__use_page {
