@@ -588,20 +588,6 @@ static memguard_status rekey(struct mg__coffer *coffer) {
     return MEMGUARD_OK;
 }
 
-/* Failures are counted; the old shares stay. The mutex is held. */
-static memguard_status rekey_counted(struct mg__coffer *coffer) {
-    const memguard_status status = rekey(coffer);
-    if (status != MEMGUARD_OK) coffer->rekey_failures++;
-    return status;
-}
-
-memguard_status mg__coffer_rekey(struct mg__coffer *coffer) {
-    mg__mutex_lock(&coffer->mutex);
-    const memguard_status status = rekey_counted(coffer);
-    mg__mutex_unlock(&coffer->mutex);
-    return status;
-}
-
 /* Taken and given back: the bank keeps such runs. A wrapped key has no pages and will need two: to be unwrapped, and to be
  * re-keyed. The mutex is held. */
 static memguard_status prepare(const struct mg__coffer *coffer) {
@@ -650,8 +636,8 @@ static uint64_t tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_rekey)
     if (!may_rekey || atomic_load(&coffer->state) != MG_COFFER_SPLIT) return due;
     make_spare(coffer);
     if (now_ns >= coffer->next_rekey_ns) {
-        const memguard_status status = rekey_counted(coffer);
-        (void)status; /* the report tells; it is tried again next time */
+        /* After a failure the old shares stay, the report tells, and it is tried again next time. */
+        if (rekey(coffer) != MEMGUARD_OK) coffer->rekey_failures++;
         /* At multiples of the period: vaults of one period are re-keyed in one wake-up. */
         coffer->next_rekey_ns = (now_ns / period + 1) * period;
     }

@@ -62,7 +62,6 @@ MG_MUST_USE memguard_status mg__coffer_rewrap(struct mg__coffer *coffer, const u
 
 /* Ends the lease if it is over; re-keys if due and wanted. Gives the time of the next duty, UINT64_MAX for none. */
 uint64_t mg__coffer_tend(struct mg__coffer *coffer, uint64_t now_ns, bool may_rekey);
-MG_MUST_USE memguard_status mg__coffer_rekey(struct mg__coffer *coffer);
 /* In a forked child: the lease, which has the parent's subkeys, ends; re-keying is due, so that the shares differ soon. */
 void mg__coffer_settle(struct mg__coffer *coffer);
 /* Makes the pages that re-keying and unwrapping need, so that neither has to map any. */

@@ -371,7 +371,7 @@ static void lock_and_unlock(void) {
 }
 
 static void rekey(void) {
-    const memguard_status status = mg__coffer_rekey(&mg__vault_find(vault)->coffer);
+    const memguard_status status = rekey_now(&mg__vault_find(vault)->coffer);
     if (status != MEMGUARD_OK && !hit) found("re-keying", "failed although nothing had failed below");
     for (int i = 0; i < OBJECTS; i++) check_after("re-keying", &objects[i]);
 }

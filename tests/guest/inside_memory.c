@@ -7,6 +7,7 @@
 
 #include "guest/inside_vault.h"
 #include "memguard/process.h"
+#include "rekey.h"
 
 enum { SHOWN = 4, SECRETS = SHOWN + 1 }; /* one in each rest, lent as a view; and one that `use` shows */
 static memguard_secret secrets[SECRETS];
@@ -81,7 +82,7 @@ static void end_fork(void) {
 }
 
 static void end_rekey(void) {
-    ok(mg__coffer_rekey(&mg__vault_find(vault)->coffer), "rekey");
+    ok(rekey_now(&mg__vault_find(vault)->coffer), "rekey");
     point("rekeyed");
     release_views();
     point("at rest");

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "core/vault.h"
+#include "rekey.h"
 
 static unsigned char *bench_low[16];
 static size_t bench_bytes[16];

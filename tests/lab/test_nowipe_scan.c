@@ -74,7 +74,7 @@ TEST(without_wiping_keys_and_keystream_are_found_on_benches) {
         CHECK_STATUS(memguard_secret_use(secret, touch_bytes, NULL, NULL), MEMGUARD_OK);
         look(strict ? "STRICT: used" : "used, not wiped");
         clear_benches();
-        CHECK_STATUS(mg__coffer_rekey(coffer_of(vault)), MEMGUARD_OK);
+        CHECK_STATUS(rekey_now(coffer_of(vault)), MEMGUARD_OK);
         look("re-keyed, not wiped");
         end(source, sizeof source);
     }
@@ -137,7 +137,7 @@ TEST(cipher_calls_stay_within_the_depth_that_is_wiped) {
         if (sizes[i] > 64 && deepest() > deep) deep = deepest();
         CHECK_STATUS(memguard_secret_destroy(&some), MEMGUARD_OK);
     }
-    CHECK_STATUS(mg__coffer_rekey(coffer_of(vault)), MEMGUARD_OK);
+    CHECK_STATUS(rekey_now(coffer_of(vault)), MEMGUARD_OK);
     if (deepest() > deep) deep = deepest();
     const size_t frame = mg__arch_signal_frame_bytes();
     memguard_vault *first = vault;

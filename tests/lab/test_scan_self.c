@@ -290,7 +290,7 @@ static void body_difference(void *arg) {
 
 static void life_rekey(void) {
     const struct keys before = keys;
-    CALL(mg__coffer_rekey(coffer_of(vault)));
+    CALL(rekey_now(coffer_of(vault)));
     keys_are_old(&before);
     keys_again();
     struct difference d = {&before, &keys, scan_add(SCAN_OLD, 32, SCAN_ALL_FORMS)};

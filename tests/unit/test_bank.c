@@ -559,7 +559,7 @@ TEST(benches_are_zero_after_every_kind_of_call) {
         memguard_secret secret = make_secret(vault, sizes[i], 0, 1);
         CHECK(holds(secret, 1));
     }
-    CHECK_STATUS(mg__coffer_rekey(&mg__vault_find(vault)->coffer), MEMGUARD_OK);
+    CHECK_STATUS(rekey_now(&mg__vault_find(vault)->coffer), MEMGUARD_OK);
     CHECK_STATUS(memguard_vault_lock(vault, white_kek), MEMGUARD_OK);
     CHECK_STATUS(memguard_vault_unlock(vault, white_kek), MEMGUARD_OK);
     struct mg__bench *bench = only_bench(); /* this thread alone made calls: all ran here */

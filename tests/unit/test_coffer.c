@@ -89,7 +89,7 @@ TEST(rekey_keeps_the_key_and_changes_both_shares) {
         memcpy(x, prekey_of(coffer, epoch), coffer->policy.prekey_bytes);
         memcpy(y, share_of(coffer, epoch), sizeof y);
         key_of(coffer, before);
-        CHECK_STATUS(mg__coffer_rekey(coffer), MEMGUARD_OK);
+        CHECK_STATUS(rekey_now(coffer), MEMGUARD_OK);
         key_of(coffer, after);
         CHECK(atomic_load(&coffer->current) == 1 - epoch);
         CHECK(memcmp(before, after, sizeof before) == 0);
@@ -109,7 +109,7 @@ TEST(old_prekey_pages_hold_the_pattern_and_have_no_access) {
     const uint32_t epoch = atomic_load(&coffer->current);
     struct mg__region *old = coffer->prekeys[epoch];
     CHECK(!mg__region_intact(old, 0)); /* x is there */
-    CHECK_STATUS(mg__coffer_rekey(coffer), MEMGUARD_OK);
+    CHECK_STATUS(rekey_now(coffer), MEMGUARD_OK);
     CHECK(can_read(old->base) == 0 && can_read(old->base + old->bytes - 1) == 0);
     CHECK_STATUS(mg__region_protect(old, MG_ACCESS_READ), MEMGUARD_OK);
     CHECK(mg__region_intact(old, 0));
@@ -127,7 +127,7 @@ TEST(shares_of_different_epochs_give_no_key) {
     memcpy(x, prekey_of(coffer, epoch), bytes);
     memcpy(y, share_of(coffer, epoch), sizeof y);
     key_of(coffer, key);
-    CHECK_STATUS(mg__coffer_rekey(coffer), MEMGUARD_OK);
+    CHECK_STATUS(rekey_now(coffer), MEMGUARD_OK);
     join(mixed, y, prekey_of(coffer, 1 - epoch), bytes);
     CHECK(memcmp(mixed, key, sizeof key) != 0);
     join(mixed, share_of(coffer, 1 - epoch), x, bytes);
@@ -154,13 +154,13 @@ TEST(failed_rekey_keeps_the_old_epoch_and_is_counted) {
     const uint32_t epoch = atomic_load(&coffer->current);
     key_of(coffer, before);
     atomic_store(&random_fails, 1);
-    CHECK_STATUS(mg__coffer_rekey(coffer), MEMGUARD_ERR_RANDOM);
+    CHECK_STATUS(rekey_now(coffer), MEMGUARD_ERR_RANDOM);
     atomic_store(&random_fails, 0);
     key_of(coffer, after);
     CHECK(atomic_load(&coffer->current) == epoch && memcmp(before, after, sizeof before) == 0);
     CHECK(is_all(share_of(coffer, 1 - epoch), MG_KEY_BYTES, 0));
     CHECK(report_of(vault).rekey_failures == 1 && report_of(vault).rekeys == 0);
-    CHECK_STATUS(mg__coffer_rekey(coffer), MEMGUARD_OK);
+    CHECK_STATUS(rekey_now(coffer), MEMGUARD_OK);
     CHECK(holds(secret, 1));
     destroy(vault);
 }
@@ -432,7 +432,7 @@ static void use_while_rekeying(uint32_t flags) {
     atomic_store(&stop, 0);
     for (int i = 0; i < 3; i++) CHECK(pthread_create(&threads[i], NULL, keep_using, &secret) == 0);
     for (int i = 0; i < 200; i++) {
-        CHECK_STATUS(mg__coffer_rekey(coffer_of(vault)), MEMGUARD_OK);
+        CHECK_STATUS(rekey_now(coffer_of(vault)), MEMGUARD_OK);
         end_lease(coffer_of(vault));
     }
     atomic_store(&stop, 1);

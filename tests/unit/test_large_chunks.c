@@ -162,7 +162,7 @@ TEST(chunks_of_several_prefixes_and_key_shares_open) {
     for (size_t chunk = 0; chunk < CHUNKS; chunk++) {
         unsigned char byte = pattern_byte(1, chunk * CHUNK);
         CHECK_STATUS(mg__prefix_redraw(), MEMGUARD_OK);
-        CHECK_STATUS(mg__coffer_rekey(&mg__vault_find(vault)->coffer), MEMGUARD_OK);
+        CHECK_STATUS(rekey_now(&mg__vault_find(vault)->coffer), MEMGUARD_OK);
         sleep_ms(3);
         CHECK_STATUS(memguard_large_write_at(large, chunk * CHUNK, &byte, 1), MEMGUARD_OK);
     }

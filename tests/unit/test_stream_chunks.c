@@ -223,7 +223,7 @@ TEST(chunks_of_several_prefixes_and_key_shares_open) {
         put(stream, CHUNK, at);
         CHECK_STATUS(mg__prefix_redraw(), MEMGUARD_OK);
         if (at % (3 * CHUNK) == 0) sleep_ms(3); /* a new lease, which has the new prefix */
-        if (at % (5 * CHUNK) == 0) CHECK_STATUS(mg__coffer_rekey(&mg__vault_find(vault)->coffer), MEMGUARD_OK);
+        if (at % (5 * CHUNK) == 0) CHECK_STATUS(rekey_now(&mg__vault_find(vault)->coffer), MEMGUARD_OK);
     }
     CHECK(inside(stream)->head->prefix != inside(stream)->tail->prefix);
     check_rest(stream, 0, at, MEMGUARD_ERR_EMPTY);

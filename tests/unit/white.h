@@ -15,6 +15,7 @@
 #include "bytes.h"
 #include "check.h"
 #include "core/vault.h"
+#include "rekey.h"
 
 static const uint8_t white_kek[MG_KEY_BYTES] = {9, 8, 7, 6, 5, 4, 3, 2, 1};
 
