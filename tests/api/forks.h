@@ -5,13 +5,11 @@
 
 #include "api/support.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
+#define UNDER_TSAN CHECK_TSAN
+#if UNDER_TSAN
 /* The tests fork while threads run. Children cannot start threads under this sanitizer: so no vault has a housekeeper there. */
 __attribute__((visibility("default"))) const char *__tsan_default_options(void);
 const char *__tsan_default_options(void) { return "die_after_fork=0"; }
-#else
-#define UNDER_TSAN 0
 #endif
 
 enum { SIZE = 200, SEED = 5, OTHER_SEED = 6, LONG_SIZE = 9000 };

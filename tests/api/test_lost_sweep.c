@@ -14,18 +14,6 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define PUTS_SIGNALS_OFF 1
-#elif defined(__has_feature)
-#define PUTS_SIGNALS_OFF __has_feature(thread_sanitizer)
-#else
-#define PUTS_SIGNALS_OFF 0
-#endif
-#define NEEDS_SIGNALS()                                                                                                \
-    do {                                                                                                               \
-        if (PUTS_SIGNALS_OFF) SKIP("ThreadSanitizer runs handlers when it likes: threads that compute never stop");    \
-    } while (0)
-
 enum { LOST = 1000, KEPT = 150, KINDS = 11, BYTES = 40 };
 
 static const volatile uint64_t mask = 0xa5c3f00d5a3c0ff1;
@@ -793,7 +781,7 @@ TEST(a_signal_that_somebody_uses_is_never_taken_away) {
     CHECK_STATUS(memguard_lost_sweep(vault, NULL, NULL), MEMGUARD_ERR_STATE);
     options.signal = SIGRTMIN + 3; /* another one, which is free */
     options.timeout_ms = 20000;
-    if (!PUTS_SIGNALS_OFF) CHECK_STATUS(memguard_lost_sweep(vault, &options, NULL), MEMGUARD_OK);
+    if (!CHECK_TSAN) CHECK_STATUS(memguard_lost_sweep(vault, &options, NULL), MEMGUARD_OK);
     action.sa_handler = SIG_DFL;
     CHECK(sigaction(SIGRTMAX - 1, &action, NULL) == 0);
     vault_end(vault);

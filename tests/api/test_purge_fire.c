@@ -850,7 +850,7 @@ static int purge_a_stubborn_holder(void *arg) {
 
 TEST(a_holder_that_never_returns_faults_at_its_next_touch_and_never_sees_other_bytes) {
     WATCH();
-#if defined(__SANITIZE_THREAD__)
+#if CHECK_TSAN
     if (CHECK_SANITIZED) SKIP("the touch is a data race, and it says so");
 #endif
     for (uint32_t rest = 0; rest < RESTS; rest++) {

@@ -401,7 +401,7 @@ static int waits_in_read(void *unused) {
 }
 
 TEST(a_thread_in_a_system_call_is_not_disturbed) {
-#if defined(__SANITIZE_THREAD__)
+#if CHECK_TSAN
     SKIP("ThreadSanitizer keeps a signal that comes just before the call until the call returns");
 #endif
     CHECK(exited_with(play(waits_in_read, NULL), 1));
@@ -552,7 +552,7 @@ static int crash_handlers_go(void *unused) {
     CHECK_STATUS(memguard_release_crash(), MEMGUARD_OK);
     look(after);
     sigaltstack(NULL, &stack_after);
-#if !defined(__SANITIZE_THREAD__) /* its sigaction adds flags and a mask to a default action that is set again */
+#if !CHECK_TSAN /* its sigaction adds flags and a mask to a default action that is set again */
     CHECK(differing(before, after, 0) == 0);
 #endif
     CHECK(stack_before.ss_flags == stack_after.ss_flags);

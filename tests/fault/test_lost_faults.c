@@ -8,18 +8,6 @@
 #include <dirent.h>
 #include <memguard/process.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define PUTS_SIGNALS_OFF 1
-#elif defined(__has_feature)
-#define PUTS_SIGNALS_OFF __has_feature(thread_sanitizer)
-#else
-#define PUTS_SIGNALS_OFF 0
-#endif
-#define NEEDS_SIGNALS()                                                                                                \
-    do {                                                                                                               \
-        if (PUTS_SIGNALS_OFF) SKIP("ThreadSanitizer runs handlers when it likes: threads that compute never stop");    \
-    } while (0)
-
 enum entry { OPEN, READ, LIST, COPY, RESIDENT, IN_CORE, ACTION, QUEUE, ENTRIES };
 
 static struct mg__scan_table real;

@@ -4,43 +4,10 @@
 
 #include "core/stream.c"
 
-#include <sys/prctl.h>
+#include "copied.h"
 
-#if defined(__SANITIZE_THREAD__)
-const char *__tsan_default_options(void);
-const char *__tsan_default_options(void) { return "die_after_fork=0"; }
-#endif
-
-enum { CHUNK = 256, PROCESSES = 5, SEALED = 4 };
-
-static memguard_vault *make_copied(void) {
-    memguard_options options = MEMGUARD_OPTIONS_INIT;
-    memguard_vault *vault = NULL;
-    options.fork_policy = MEMGUARD_FORK_COPY;
-    options.flags = MEMGUARD_NO_THREAD;
-    options.lease_us = 1000000; /* one that was not ended in a child would be good there for all of the test */
-    options.rekey_ms = 3600000;
-    CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
-    CHECK_STATUS(memguard_vault_tick(vault, NULL), MEMGUARD_OK);
-    return vault;
-}
-
-static pid_t start(void (*body)(void *), void *arg) {
-    fflush(stdout);
-    const pid_t child = fork();
-    if (child != 0) return child;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    alarm(60);
-    atomic_store(&check_bad, 0);
-    body(arg);
-    fflush(stdout);
-    _exit(atomic_load(&check_bad) != 0 ? 99 : 0);
-}
-
-static int end_of(pid_t child) {
-    int status = -1;
-    return child > 0 && waitpid(child, &status, 0) == child ? status : -1;
-}
+/* A lease of a second that was not ended in a child would be good there for all of the test. */
+enum { CHUNK = 256, PROCESSES = 5, SEALED = 4, LEASE_US = 1000000 };
 
 /* ---- nonces of chunks ---- */
 
@@ -83,7 +50,7 @@ static void compare(const struct family *family, int one, int other) {
 
 TEST(parent_and_children_seal_the_same_chunk_under_prefixes_of_their_own) {
     struct family family = {.process = 0};
-    memguard_vault *vault = make_copied();
+    memguard_vault *vault = make_copied(MEMGUARD_NO_THREAD, LEASE_US);
     memguard_stream_options options = MEMGUARD_STREAM_OPTIONS_INIT;
     pid_t children[PROCESSES] = {0};
     options.chunk_bytes = CHUNK;
@@ -128,7 +95,7 @@ static memguard_status show_then_destroy(memguard_stream stream, int *is_child) 
 
 TEST(a_call_inside_a_call_that_came_back_to_an_unsettled_child_is_refused) {
     int is_child = 0;
-    memguard_vault *vault = make_copied();
+    memguard_vault *vault = make_copied(MEMGUARD_NO_THREAD, LEASE_US);
     memguard_stream stream = {0};
     CHECK_STATUS(memguard_stream_create(vault, NULL, &stream), MEMGUARD_OK);
     CHECK_STATUS(memguard_stream_create(vault, NULL, &inner), MEMGUARD_OK);
