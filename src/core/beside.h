@@ -1,6 +1,6 @@
-/* core/beside: records that only some handles have, one beside each index of the table, in segments that are mapped when the first record
- * of theirs is wanted and never freed. No lock: a late look at a record of an earlier life is harmless. Must not know: what
- * records hold. */
+/* core/beside: records that only some handles have, one beside each index of the table, in segments that are mapped
+ * when the first record of theirs is wanted and never freed. No lock: a late look at a record of an earlier life is
+ * harmless. Must not know: what records hold. */
 #ifndef MG_CORE_BESIDE_H
 #define MG_CORE_BESIDE_H
 

@@ -1,6 +1,6 @@
-/* test_idle.c: what vaults cost that nobody uses: without secrets the library's thread never wakes; with secrets it wakes for the re-keys
- * alone, once for all vaults together; after work it goes back to that. Counted are times that the thread gave the processor
- * up, and the processor time that it took, as the kernel has them. */
+/* test_idle.c: what vaults cost that nobody uses: without secrets the library's thread never wakes; with secrets it
+ * wakes for the re-keys alone, once for all vaults together; after work it goes back to that. Counted are times that
+ * the thread gave the processor up, and the processor time that it took, as the kernel has them. */
 #include "api/support.h"
 
 enum { WATCH_MS = 2200, PERIOD_MS = 500, SLACK = 3, VAULTS = 20, MOST_TASKS = 16 };
@@ -73,12 +73,14 @@ static int without_secrets(void *unused) {
     memguard_vault *vaults[VAULTS];
     (void)unused;
     vaults[0] = first_vault(&housekeeper);
-    for (int i = 1; i < VAULTS; i++) vaults[i] = vault_make();
+    for (int i = 1; i < VAULTS; i++)
+        vaults[i] = vault_make();
     sleep_ms(50); /* it may just begin */
     const struct cost cost = cost_of_watching(housekeeper);
     printf("%d vaults without secrets: %llu wake-ups in %d ms\n", VAULTS, cost.wakeups, WATCH_MS);
     CHECK(cost.wakeups == 0 && cost.ns == 0);
-    for (int i = 0; i < VAULTS; i++) vault_end(vaults[i]);
+    for (int i = 0; i < VAULTS; i++)
+        vault_end(vaults[i]);
     return 0;
 }
 
@@ -100,16 +102,15 @@ static int with_a_secret(void *unused) {
     memguard_secret secret = secret_make(vault, 32, MEMGUARD_SEALED, 1);
     sleep_ms(50); /* the lease ends */
     check_idle(housekeeper, 1);
-    for (const uint64_t end = now_ms() + 100; now_ms() < end;) CHECK(holds_pattern(secret, 32, 1));
+    for (const uint64_t end = now_ms() + 100; now_ms() < end;)
+        CHECK(holds_pattern(secret, 32, 1));
     sleep_ms(50);
     check_idle(housekeeper, 1); /* leases wake it, but no longer than there are any */
     vault_end(vault);
     return 0;
 }
 
-TEST(an_idle_vault_with_secrets_wakes_it_for_rekeys_alone) {
-    CHECK(check_exited(check_child(with_a_secret, NULL), 0));
-}
+TEST(an_idle_vault_with_secrets_wakes_it_for_rekeys_alone) { CHECK(check_exited(check_child(with_a_secret, NULL), 0)); }
 
 static int many_with_secrets(void *unused) {
     int housekeeper = 0;

@@ -1,6 +1,7 @@
-/* test_scale.c: how much is open at once under how little lockable memory, the limit really counting: a hundred thousand COMPACT
- * secrets or two thousand guarded ones under 8 MiB, five hundred COMPACT ones beside a million sealed under 64 KiB; all of them right,
- * their canaries whole, and the key re-split all the while. Each test runs in children of its own. */
+/* test_scale.c: how much is open at once under how little lockable memory, the limit really counting: a hundred
+ * thousand COMPACT secrets or two thousand guarded ones under 8 MiB, five hundred COMPACT ones beside a million
+ * sealed under 64 KiB; all of them right, their canaries whole, and the key re-split all the while. Each test runs
+ * in children of its own. */
 #include "api/support.h"
 
 enum { KIB = 1024, SIZE = 32, MANY = 100000, GUARDED = 2000, FEW = 500, SEALED = 1000000, MORE_THAN_FITS = 140000 };
@@ -71,7 +72,8 @@ static void end_all(memguard_vault *vault, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (!CHECK_STATUS(memguard_secret_destroy(&secrets[i]), MEMGUARD_OK)) break;
     const memguard_report after = report_of(vault);
-    for (uint32_t rest = 1; rest < RESTS; rest++) CHECK(after.secrets[rest] == 0);
+    for (uint32_t rest = 1; rest < RESTS; rest++)
+        CHECK(after.secrets[rest] == 0);
     vault_end(vault);
 }
 
@@ -129,7 +131,8 @@ static int much_under_little(void *arg) {
     CHECK(make(vault, sealed, SEALED, MEMGUARD_SEALED) == SEALED);
     CHECK(make(vault, secrets, FEW, MEMGUARD_COMPACT) == FEW);
     borrow_all(FEW);
-    for (uint32_t i = 0; i < SEALED; i += 997) right += (uint32_t)holds_pattern(sealed[i], SIZE, i);
+    for (uint32_t i = 0; i < SEALED; i += 997)
+        right += (uint32_t)holds_pattern(sealed[i], SIZE, i);
     CHECK(right == (SEALED + 996) / 997);
     CHECK(report_of(vault).secrets[MEMGUARD_SEALED] == SEALED);
     end_all(vault, FEW);
@@ -146,7 +149,8 @@ static int full_and_rekeyed(void *arg) {
     memguard_vault *vault = begin(arg);
     if (vault == NULL) return 0;
     const memguard_secret first = secret_make(vault, SIZE, MEMGUARD_SEALED, 7);
-    for (const uint64_t end = now_ms() + 10000; report_of(vault).rekeys == 0 && now_ms() < end;) sleep_ms(1);
+    for (const uint64_t end = now_ms() + 10000; report_of(vault).rekeys == 0 && now_ms() < end;)
+        sleep_ms(1);
     const uint32_t made = make(vault, secrets, MORE_THAN_FITS, MEMGUARD_COMPACT);
     const memguard_report full = report_of(vault);
     uint64_t rekeys = full.rekeys;

@@ -1,6 +1,6 @@
-/* test_steady_calls.c: the library in steady state: prepared, warm, a lease running. Each operation is made ROUNDS times between two marks,
- * which are writes to no descriptor; test_steady_calls.sh counts what the calling thread asks of the kernel in between. Here only
- * that all of it works. */
+/* test_steady_calls.c: the library in steady state: prepared, warm, a lease running. Each operation is made ROUNDS
+ * times between two marks, which are writes to no descriptor; test_steady_calls.sh counts what the calling thread
+ * asks of the kernel in between. Here only that all of it works. */
 #include "api/support.h"
 
 #include <memguard/stream.h>
@@ -99,9 +99,11 @@ static const struct operation {
 
 static void go_through(const struct operation *operation) {
     mark(operation->name);
-    for (int i = 0; i < ROUNDS; i++) operation->run(i);
+    for (int i = 0; i < ROUNDS; i++)
+        operation->run(i);
     mark(operation->destroy != NULL ? operation->destroy : "");
-    for (int i = 0; operation->destroy != NULL && i < ROUNDS; i++) drop(i);
+    for (int i = 0; operation->destroy != NULL && i < ROUNDS; i++)
+        drop(i);
     mark("");
 }
 
@@ -113,7 +115,8 @@ static memguard_status start(void) {
     CHECK_STATUS(memguard_vault_create(&options, &vault), MEMGUARD_OK);
     options.flags = MEMGUARD_STRICT;
     CHECK_STATUS(memguard_vault_create(&options, &strict), MEMGUARD_OK);
-    for (uint32_t rest = 0; rest < RESTS; rest++) resting[rest] = secret_make(vault, SIZE, rest, rest);
+    for (uint32_t rest = 0; rest < RESTS; rest++)
+        resting[rest] = secret_make(vault, SIZE, rest, rest);
     writable = secret_make(vault, SIZE, MEMGUARD_MAPPED | MEMGUARD_WRITABLE, 1);
     in_strict = secret_make(strict, SIZE, MEMGUARD_SEALED, 1);
     CHECK_STATUS(memguard_stream_create(vault, NULL, &stream), MEMGUARD_OK);
@@ -122,7 +125,8 @@ static memguard_status start(void) {
 
 static void go(int times) {
     for (int time = 0; time < times; time++)
-        for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) go_through(&operations[i]);
+        for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
+            go_through(&operations[i]);
 }
 
 TEST(what_is_counted_works) {

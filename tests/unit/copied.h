@@ -1,5 +1,5 @@
-/* copied.h: what the white-box tests of vaults with copies (MEMGUARD_FORK_COPY) share: such a vault, children that answer. Include it after
- * white.h. */
+/* copied.h: what the white-box tests of vaults with copies (MEMGUARD_FORK_COPY) share: such a vault, children that
+ * answer. Include it after white.h. */
 #ifndef MEMGUARD_TESTS_UNIT_COPIED_H
 #define MEMGUARD_TESTS_UNIT_COPIED_H
 
