@@ -43,10 +43,16 @@ void mg__secret_expire(struct mg__entry *entry) {
     mg__entry_change_flags(entry, 0, MG_ENTRY_EXPIRED);
 }
 
-memguard_status memguard_secret_destroy(memguard_secret *secret) {
-    if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+static memguard_status destroy(memguard_secret *secret) {
     MG_REFUSE_FORKED();
     return mg__entry_destroy(&secret->id, MG_OBJECT_SECRET);
+}
+
+memguard_status memguard_secret_destroy(memguard_secret *secret) {
+    if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
+    if (MG_UNLIKELY(!mg__end_quickly(secret->id))) return destroy(secret);
+    secret->id = 0;
+    return MEMGUARD_OK;
 }
 
 memguard_status mg__entry_destroy(uint64_t *id, enum mg__object object) {
@@ -205,6 +211,7 @@ memguard_status mg__entry_begin(memguard_vault *token, enum mg__object object, s
 
 static MG_COLD void furnish(struct mg__vault *vault) {
     atomic_store(&vault->furnished, 1);
+    atomic_store(&vault->quick, (vault->flags & MEMGUARD_TRACK) == 0 && vault->idle_ms == 0);
     mg__housekeeper_poke(0);
 }
 
@@ -238,41 +245,25 @@ static MG_COLD memguard_status finish_shown(struct mg__vault *vault, struct mg__
     return mg__entry_publish(vault, entry, &secret->id);
 }
 
-/* A maker's note in the record of its thread takes the place of the entry's word: whoever closes the gate waits until no
- * note names the vault (mg__makers_await), and only then looks for entries. So making takes no atomic step of its own. */
 struct making {
     struct mg__thread *thread;
     struct mg__vault *vault;
 };
 
-static inline void end_making(const struct making *making) {
-    atomic_store_explicit(&making->thread->making, 0, memory_order_release);
-}
-
-static MG_COLD memguard_status refuse_making(const struct making *making) {
+static memguard_status begin_making(const memguard_vault *token, struct making *making) {
+    making->vault = mg__vault_find(token);
+    making->thread = mg__thread_self();
+    if (making->vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    if (making->thread == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+    if (MG_LIKELY(mg__making_begin(making->thread, making->vault, token))) return MEMGUARD_OK;
     const memguard_status status = mg__gate_check(making->vault);
-    end_making(making);
+    mg__making_end(making->thread);
     return status != MEMGUARD_OK ? status : mg__fail_plain(MEMGUARD_ERR_STALE);
 }
 
-static inline memguard_status begin_making(const memguard_vault *token, struct making *making) {
-    making->vault = mg__vault_find(token);
-    making->thread = mg__thread_self();
-    if (MG_UNLIKELY(making->vault == NULL)) return mg__fail_plain(MEMGUARD_ERR_STALE);
-    if (MG_UNLIKELY(making->thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    atomic_store_explicit(&making->thread->making, making->vault->index + 1, memory_order_relaxed);
-    mg__sys_fence_light();
-    /* In this order: a token that still fits after the gate was seen open proves that it is the gate of that very
-     * vault. */
-    const uint32_t gate = atomic_load(&making->vault->gate);
-    if (MG_LIKELY(gate == MG_GATE_OPEN && mg__vault_token_fits(making->vault, token))) return MEMGUARD_OK;
-    return refuse_making(making);
-}
-
-/* The vault wants to know more of its secrets, or the thread has a scope: walks must find the entry before it is
- * finished. */
-static inline bool is_plain(const struct making *making, uint32_t flags) {
-    return ((making->vault->flags & MEMGUARD_TRACK) | making->vault->idle_ms) == 0 &&
+/* Else the vault wants to know more of its secrets, or the thread has a scope: walks must find the entry before it is finished. */
+static bool is_plain(const struct making *making, uint32_t flags) {
+    return atomic_load_explicit(&making->vault->quick, memory_order_relaxed) != 0 &&
            (making->thread->scope == NULL || (flags & MEMGUARD_KEEP) != 0);
 }
 
@@ -285,13 +276,12 @@ static memguard_status finish_making(const struct making *making, struct mg__ent
         mg__secret_end(entry);
         status = mg__fail_plain(MEMGUARD_ERR_STALE);
     } else if (MG_LIKELY(is_plain(making, flags))) {
-        secret->id = mg__entry_id(entry);
-        mg__entry_show(entry, false);
+        secret->id = mg__entry_show(entry, false);
     } else {
-        mg__entry_show(entry, true);
+        (void)mg__entry_show(entry, true);
         status = finish_shown(making->vault, entry, flags, secret);
     }
-    end_making(making);
+    mg__making_end(making->thread);
     return status;
 }
 
@@ -307,7 +297,7 @@ static memguard_status make(const memguard_vault *token, const void *from, size_
         if (MG_LIKELY(status == MEMGUARD_OK)) return finish_making(&making, entry, flags, secret);
         mg__entry_free(entry);
     }
-    end_making(&making);
+    mg__making_end(making.thread);
     return status;
 }
 
@@ -326,7 +316,7 @@ static memguard_status make_fresh(const memguard_vault *token, size_t bytes, uin
         if (MG_LIKELY(status == MEMGUARD_OK)) return finish_making(&making, entry, flags, secret);
         mg__entry_free(entry);
     }
-    end_making(&making);
+    mg__making_end(making.thread);
     return status;
 }
 
@@ -339,8 +329,8 @@ static memguard_status check_making(const memguard_vault *vault, size_t bytes, u
     return status != MEMGUARD_OK ? status : check_size(bytes);
 }
 
-memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
-    MG_ORIGIN();
+/* The long ways; arguments are looked at. */
+static memguard_status create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
     const memguard_status status = check_making(vault, bytes, flags, secret);
     if (status != MEMGUARD_OK) return status;
     MG_REFUSE_FORKED();
@@ -348,9 +338,8 @@ memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint
     return make(vault, NULL, 0, bytes, flags, secret);
 }
 
-memguard_status memguard_secret_copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
-                                     memguard_secret *secret) {
-    MG_ORIGIN();
+static memguard_status copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
+                            memguard_secret *secret) {
     const memguard_status status = check_making(vault, bytes, flags, secret);
     if (status != MEMGUARD_OK) return status;
     MG_REFUSE_FORKED();
@@ -358,8 +347,23 @@ memguard_status memguard_secret_copy(memguard_vault *vault, const void *source, 
     return make(vault, source, bytes, bytes, flags, secret);
 }
 
+memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
+    if (MG_LIKELY(secret != NULL) && mg__make_quickly(vault, NULL, bytes, flags, secret)) return MEMGUARD_OK;
+    MG_ORIGIN();
+    return create(vault, bytes, flags, secret);
+}
+
+memguard_status memguard_secret_copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
+                                     memguard_secret *secret) {
+    if (MG_LIKELY(secret != NULL && source != NULL) && mg__make_quickly(vault, source, bytes, flags, secret))
+        return MEMGUARD_OK;
+    MG_ORIGIN();
+    return copy(vault, source, bytes, flags, secret);
+}
+
 static memguard_status take(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
                             memguard_secret *secret) {
+    if (mg__make_quickly(vault, source, bytes, flags, secret)) return MEMGUARD_OK;
     MG_REFUSE_FORKED();
     return make(vault, source, bytes, bytes, flags, secret);
 }

@@ -210,13 +210,11 @@ void mg__indices_give_back(struct mg__indices *indices) {
     if (count != 0) move_out(indices, count);
 }
 
-static inline memguard_status take_index(uint32_t *index) {
-    struct mg__indices *mine = mg__my_indices;
-    const uint32_t count = mine == NULL ? 0 : atomic_load_explicit(&mine->count, memory_order_relaxed);
-    if (MG_UNLIKELY(count == 0)) return refill(mine, index);
-    atomic_store_explicit(&mine->count, count - 1, memory_order_relaxed);
-    *index = mine->kept[count - 1];
-    return MEMGUARD_OK;
+/* There is one. */
+static inline uint32_t take_kept(struct mg__indices *mine) {
+    const uint32_t left = atomic_load_explicit(&mine->count, memory_order_relaxed) - 1;
+    atomic_store_explicit(&mine->count, left, memory_order_relaxed);
+    return mine->kept[left];
 }
 
 static MG_COLD void give_index_away(struct mg__indices *mine, uint32_t index) {
@@ -242,34 +240,61 @@ static inline void give_index(uint32_t index) {
 
 /* ---- life ---- */
 
-struct mg__entry *mg__entry_take(uint32_t vault, enum mg__object object, memguard_status *status) {
-    uint32_t index = 0;
-    *status = take_index(&index);
-    if (MG_UNLIKELY(*status != MEMGUARD_OK)) return NULL;
+static inline struct mg__entry *begin_life(uint32_t index, uint32_t vault, enum mg__object object, uint8_t rest,
+                                           uint8_t flags, uint32_t bytes) {
     struct mg__entry *entry = known_entry(index);
     /* The end of the life before is seen no later than what follows. */
     atomic_thread_fence(memory_order_release);
-    entry->body.sealed = NULL;
-    entry->place = 0;
-    atomic_store_explicit(&entry->kind, (uint8_t)(object << MG_KIND_OBJECT_SHIFT), memory_order_relaxed);
-    atomic_store_explicit(&entry->flags, 0, memory_order_relaxed);
-    atomic_store_explicit(&entry->bytes, 0, memory_order_relaxed);               /* no body yet */
+    atomic_store_explicit(&entry->kind, (uint8_t)(object << MG_KIND_OBJECT_SHIFT | rest), memory_order_relaxed);
+    atomic_store_explicit(&entry->flags, flags, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
     atomic_store_explicit(&entry->vault, (uint16_t)vault, memory_order_relaxed); /* published by the word */
     return entry;
 }
 
-void mg__entry_show(struct mg__entry *entry, bool own) {
-    const uint64_t generation = atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32 << 32;
+static inline uint64_t generation_bits(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32 << 32;
+}
+
+uint64_t mg__entry_begin_compact(struct mg__indices *mine, uint32_t vault, uint8_t flags, size_t bytes, unsigned char *data,
+                                 uint64_t place) {
+    const uint32_t index = take_kept(mine);
+    struct mg__entry *entry = begin_life(index, vault, MG_OBJECT_SECRET, MEMGUARD_COMPACT, flags, (uint32_t)bytes);
+    const uint64_t generation = generation_bits(entry);
+    entry->body.data = data;
+    entry->place = place;
+    atomic_store_explicit(&entry->word, generation | MG_WORD_L, memory_order_release);
+    return generation | index;
+}
+
+struct mg__entry *mg__entry_take(uint32_t vault, enum mg__object object, memguard_status *status) {
+    struct mg__indices *mine = mg__my_indices;
+    uint32_t index = 0;
+    *status = MEMGUARD_OK;
+    if (MG_LIKELY(mine != NULL && atomic_load_explicit(&mine->count, memory_order_relaxed) != 0))
+        index = take_kept(mine);
+    else
+        *status = refill(mine, &index);
+    if (MG_UNLIKELY(*status != MEMGUARD_OK)) return NULL;
+    struct mg__entry *entry = begin_life(index, vault, object, 0, 0, 0); /* no body yet */
+    entry->body.sealed = NULL;
+    entry->place = 0;
+    return entry;
+}
+
+uint64_t mg__entry_show(struct mg__entry *entry, bool own) {
+    const uint64_t generation = generation_bits(entry);
     const uint64_t kind = mg__entry_object(entry) == MG_OBJECT_SECRET ? MG_WORD_L : MG_WORD_L | MG_WORD_S;
     if (own)
         atomic_store(&entry->word, generation | kind | MG_WORD_X | MG_WORD_PIN_ONE);
     else
         atomic_store_explicit(&entry->word, generation | kind, memory_order_release);
+    return generation | mg__entry_index(entry);
 }
 
 struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status) {
     struct mg__entry *entry = mg__entry_take(vault, object, status);
-    if (MG_LIKELY(entry != NULL)) mg__entry_show(entry, true);
+    if (MG_LIKELY(entry != NULL)) (void)mg__entry_show(entry, true);
     return entry;
 }
 
@@ -364,6 +389,14 @@ memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__e
     } while (!atomic_compare_exchange_weak(&found->word, &word, wanted));
     *entry = found;
     return MEMGUARD_OK;
+}
+
+struct mg__entry *mg__entry_doom_quickly(uint64_t id) {
+    struct mg__entry *found = mg__entry_at(id);
+    uint64_t word = (id >> 32 << 32) | MG_WORD_L;
+    if (MG_UNLIKELY(found == NULL)) return NULL;
+    const uint64_t wanted = word | MG_WORD_D | MG_WORD_X | MG_WORD_PIN_ONE;
+    return MG_LIKELY(atomic_compare_exchange_strong(&found->word, &word, wanted)) ? found : NULL;
 }
 
 memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry) {

@@ -136,9 +136,12 @@ void mg__indices_give_back(struct mg__indices *indices);
 /* A fresh entry that nobody sees yet, its fields zero (but the version). NULL: *status says why. It becomes visible by
  * mg__entry_show, or goes back by mg__entry_free. */
 struct mg__entry *mg__entry_take(uint32_t vault, enum mg__object object, memguard_status *status);
-/* From here on all see it: live. own: and owned exclusively, with one pin. */
-void mg__entry_show(struct mg__entry *entry, bool own);
-/* The two together: live, X, one pin. */
+/* From here on all see it: live. own: and owned exclusively, with one pin. Gives its id. */
+uint64_t mg__entry_show(struct mg__entry *entry, bool own);
+/* A live COMPACT secret at once, of an index that the thread keeps (there is one) and a body that is there already. Gives its id. */
+uint64_t mg__entry_begin_compact(struct mg__indices *mine, uint32_t vault, uint8_t flags, size_t bytes, unsigned char *data,
+                                 uint64_t place);
+/* mg__entry_take and mg__entry_show in one: live, X, one pin. */
 struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status);
 /* Ends an entry of which the caller is the exclusive owner; the generation moves on. */
 void mg__entry_free(struct mg__entry *entry);
@@ -269,6 +272,9 @@ MG_MUST_USE memguard_status mg__entry_pin_object(uint64_t id, enum mg__object ob
                                                  struct mg__entry **entry);
 /* Marks an object as dying; *idle: nobody is at it, and the caller owns it exclusively and must end it. */
 MG_MUST_USE memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__entry **entry, bool *idle);
+
+/* The same for a secret that nobody is at, in one step: NULL when it is not so, and nothing has changed. */
+struct mg__entry *mg__entry_doom_quickly(uint64_t id);
 
 /* One more pin on a secret; hold: and in the host's hands at once. */
 MG_MUST_USE memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry);

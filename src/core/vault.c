@@ -4,34 +4,13 @@
 
 #include <stdlib.h>
 
-static struct mg__vault *_Atomic vaults[MG_VAULTS];
+struct mg__vault *_Atomic mg__vaults[MG_VAULTS];
 static struct mg__mutex registry;
 static uint32_t made;  /* structs; under the registry's mutex */
 static uint32_t alive; /* vaults that want the housekeeper; under the registry's mutex */
 
-/* ---- tokens ---- */
-
-enum { INDEX_BITS = 12 };
-_Static_assert(MG_VAULTS == 1 << INDEX_BITS, "an index fits the token");
-
-/* generation | index | 10: not a valid address of any object, since it is odd in its second bit and small. */
-memguard_vault *mg__vault_token(const struct mg__vault *vault) {
-    const uintptr_t generation = atomic_load_explicit(&vault->generation, memory_order_relaxed);
-    return (memguard_vault *)((generation << (INDEX_BITS + 2)) | ((uintptr_t)vault->index << 2) | 2);
-}
-
-struct mg__vault *mg__vault_by_index(uint32_t index) {
-    return atomic_load_explicit(&vaults[index & (MG_VAULTS - 1)], memory_order_acquire);
-}
-
-bool mg__vault_token_fits(const struct mg__vault *vault, const memguard_vault *token) {
-    return mg__vault_alive(vault) && mg__vault_token(vault) == token;
-}
-
 struct mg__vault *mg__vault_find(const memguard_vault *token) {
-    const uintptr_t bits = (uintptr_t)token;
-    if (MG_UNLIKELY((bits & 3) != 2)) return NULL;
-    struct mg__vault *vault = mg__vault_by_index((uint32_t)(bits >> 2));
+    struct mg__vault *vault = ((uintptr_t)token & 3) == 2 ? mg__vault_of_token(token) : NULL;
     return MG_LIKELY(vault != NULL && mg__vault_token_fits(vault, token)) ? vault : NULL;
 }
 
@@ -220,11 +199,11 @@ static struct mg__vault *make_struct(memguard_status *status) {
     }
     vault->index = made;
     atomic_store(&vault->mark, made + 1);
-    atomic_store_explicit(&vaults[made++], vault, memory_order_release);
+    atomic_store_explicit(&mg__vaults[made++], vault, memory_order_release);
     return vault;
 }
 
-/* A struct that nobody uses, marked as being made (generation stays even; control mutex held). Under the registry's
+/* A struct that nobody uses, marked as being made (it has no token yet). Under the registry's
  * mutex. */
 static struct mg__vault *take_struct(memguard_status *status) {
     for (uint32_t i = 0; i < made; i++) {
@@ -259,6 +238,7 @@ static void reset_figures(struct mg__vault *vault) {
     vault->coffer.rekeys = vault->coffer.rekey_failures = 0;
     vault->coffer.came_soon = false;
     atomic_store(&vault->furnished, 0);
+    atomic_store(&vault->quick, 0);
     atomic_store(&vault->next_sweep_ms, UINT64_MAX);
     vault->deferrer_count = 0;
     atomic_store(&vault->purge, MG_PURGE_NONE);
@@ -306,6 +286,11 @@ static void unfurnish(struct mg__vault *vault) {
     vault->arena = NULL;
 }
 
+static uintptr_t next_token(struct mg__vault *vault) {
+    const uintptr_t generation = ++vault->generation;
+    return (generation << (MG_TOKEN_INDEX_BITS + 2)) | ((uintptr_t)vault->index << 2) | 2;
+}
+
 static memguard_status create(const memguard_options *options, struct mg__vault **made_vault) {
     memguard_status status = MEMGUARD_OK;
     struct mg__vault *vault = take_struct(&status);
@@ -319,7 +304,7 @@ static memguard_status create(const memguard_options *options, struct mg__vault 
     if (wants_thread(vault)) alive++;
     if (mg__kind_is_copied(vault->kind)) atomic_fetch_add(&mg__fork_copies, 1);
     atomic_store(&vault->gate, MG_GATE_OPEN);
-    atomic_fetch_add(&vault->generation, 1);
+    atomic_store(&vault->token, next_token(vault));
     *made_vault = vault;
     return MEMGUARD_OK;
 }
@@ -466,7 +451,7 @@ memguard_status memguard_vault_destroy(memguard_vault **token) {
         unfurnish(vault);
         mg__vault_renew_mark(vault);
         if (mg__kind_is_copied(vault->kind)) atomic_fetch_sub(&mg__fork_copies, 1);
-        atomic_fetch_add(&vault->generation, 1); /* last: from here on the struct may be made anew */
+        atomic_store(&vault->token, 0); /* last: from here on the struct may be made anew */
         *token = NULL;
     }
     mg__vault_leave(vault);

@@ -26,9 +26,10 @@ enum { MG_DEFERRERS = 16 };
 enum mg__purge_state { MG_PURGE_NONE, MG_PURGE_DEFERRED, MG_PURGE_RUNNING };
 
 struct mg__vault {
-    _Atomic uint32_t generation; /* of the token; even: not alive */
+    _Atomic uintptr_t token; /* 0: not alive */
     _Atomic uint32_t gate;
     uint32_t index;
+    uint32_t generation; /* of the token; under the registry's mutex */
     _Atomic uint32_t mark; /* of borrows: index + 1, and above it a count of the purges of this struct */
     enum mg__kind kind;
     uint32_t protections, backend, flags;
@@ -39,6 +40,7 @@ struct mg__vault {
     struct mg__coffer coffer;
     struct mg__compact_arena *arena;
     _Atomic uint32_t furnished;     /* has had a secret: re-key */
+    _Atomic uint32_t quick;         /* and its secrets are nothing special when they are made: quick.c */
     _Atomic uint64_t next_sweep_ms; /* when to look for expired secrets, boot-time clock; UINT64_MAX: none has limits */
     _Atomic uint32_t purge;         /* MG_PURGE_*; changed under `control` */
     struct mg__deferrer {
@@ -93,12 +95,28 @@ struct mg__thread {
 /* ---- the gate ---- */
 
 /* The first line of every public function that touches state is MG_REFUSE_FORKED() (fork.h). */
+extern struct mg__vault *_Atomic mg__vaults[MG_VAULTS];
+/* NULL: never made. */
+static inline struct mg__vault *mg__vault_by_index(uint32_t index) {
+    return atomic_load_explicit(&mg__vaults[index & (MG_VAULTS - 1)], memory_order_acquire);
+}
+/* A token: generation | index | 10. Not a valid address of any object, since it is odd in its second bit and small. */
+enum { MG_TOKEN_INDEX_BITS = 12 };
+_Static_assert(MG_VAULTS == 1 << MG_TOKEN_INDEX_BITS, "an index fits the token");
+static inline memguard_vault *mg__vault_token(const struct mg__vault *vault) {
+    return (memguard_vault *)atomic_load_explicit(&vault->token, memory_order_relaxed);
+}
+/* It is this vault's, and the vault is alive. */
+static inline bool mg__vault_token_fits(const struct mg__vault *vault, const memguard_vault *token) {
+    return token != NULL && atomic_load(&vault->token) == (uintptr_t)token;
+}
+/* Whose index the token has, whether it fits or not; NULL: nobody's. */
+static inline struct mg__vault *mg__vault_of_token(const memguard_vault *token) {
+    return mg__vault_by_index((uint32_t)((uintptr_t)token >> 2));
+}
 struct mg__vault *mg__vault_find(const memguard_vault *token); /* NULL: stale */
-struct mg__vault *mg__vault_by_index(uint32_t index);          /* NULL: never made */
-memguard_vault *mg__vault_token(const struct mg__vault *vault);
-bool mg__vault_token_fits(const struct mg__vault *vault, const memguard_vault *token); /* it is this vault's, and alive */
 uint32_t mg__vault_count(void);
-static inline bool mg__vault_alive(const struct mg__vault *vault) { return (atomic_load(&vault->generation) & 1) != 0; }
+static inline bool mg__vault_alive(const struct mg__vault *vault) { return atomic_load(&vault->token) != 0; }
 /* Alive, and not left in the parent by a child that has only copies. */
 static inline bool mg__vault_is_here(const struct mg__vault *vault) {
     return mg__vault_alive(vault) && atomic_load(&vault->gate) != MG_GATE_FORKED;
@@ -136,6 +154,23 @@ static inline struct mg__vault *mg__link_vault(const struct mg__use_link *link) 
 }
 static inline struct mg__vault *mg__vault_of(const struct mg__entry *entry) {
     return mg__vault_by_index(mg__entry_vault(entry) - 1);
+}
+
+/* ---- making ---- */
+
+/* A maker's note in the record of its thread takes the place of the entry's word: whoever closes the gate waits until no note names the
+ * vault (mg__makers_await), and only then looks for entries. So making takes no atomic step of its own. mg__making_end must
+ * follow. false: the gate is closed, or the token is stale. */
+static inline MG_MUST_USE bool mg__making_begin(struct mg__thread *thread, struct mg__vault *vault,
+                                                const memguard_vault *token) {
+    atomic_store_explicit(&thread->making, vault->index + 1, memory_order_relaxed);
+    mg__sys_fence_light();
+    /* In this order: a token that still fits after the gate was seen open proves that it is the gate of that very
+     * vault. */
+    return MG_LIKELY(atomic_load(&vault->gate) == MG_GATE_OPEN) && mg__vault_token_fits(vault, token);
+}
+static inline void mg__making_end(struct mg__thread *thread) {
+    atomic_store_explicit(&thread->making, 0, memory_order_release);
 }
 
 /* ---- handles of all kinds (secret.c) ---- */
@@ -201,6 +236,12 @@ void mg__secret_expire(struct mg__entry *entry);
 /* Exclusive ownership for a change: STALE, BUSY, EXPIRED, what the gate says, or OK. */
 MG_MUST_USE memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault,
                                              struct mg__entry **entry);
+
+/* Makes a COMPACT secret of `from`, or null for zeros, when nothing is in the way (quick.c). false: nothing has happened. */
+MG_MUST_USE bool mg__make_quickly(const memguard_vault *token, const void *from, size_t bytes, uint32_t flags,
+                                  memguard_secret *secret);
+/* Ends a COMPACT secret that nobody is at. */
+MG_MUST_USE bool mg__end_quickly(uint64_t id);
 
 /* ARGUMENT, or OK. */
 MG_MUST_USE memguard_status mg__secret_check_flags(uint32_t flags);

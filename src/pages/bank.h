@@ -119,9 +119,6 @@ MG_MUST_USE memguard_status mg__canary_copy_on_fork(void);
 /* The pattern depends on the address modulo 16 alone. */
 void mg__canary_fill(unsigned char *p, size_t bytes);
 MG_MUST_USE bool mg__canary_intact(const unsigned char *p, size_t bytes);
-/* The end of `bytes` bytes between a canary of 16 bytes and one that reaches to `end` and has as many at least (p and end are
- * multiples of 16): whether the two are intact; the bytes are filled in any case. */
-MG_MUST_USE bool mg__canary_end(unsigned char *p, size_t bytes, const unsigned char *end);
 
 /* ---- budget (budget.c) ---- */
 
@@ -216,6 +213,7 @@ enum { MG_COMPACT_LINES = 8, MG_COMPACT_KEPT = 8 };
 struct mg__compact_cache {
     struct mg__compact_line {
         _Atomic uintptr_t tag;  /* arena | class; changes only while the line is empty */
+        uint32_t most;          /* of slots, by the tag */
         _Atomic uint32_t count; /* changed by its thread alone, but for mg__compact_forget; right for a child of fork at any instant */
         struct mg__compact_slot slots[MG_COMPACT_KEPT];
     } lines[MG_COMPACT_LINES];

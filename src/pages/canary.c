@@ -1,11 +1,12 @@
 /* The canary pattern: 16 random bytes, none of them zero (so that a stray string terminator is always noticed),
  * repeated by address. It is derived from no key. It rests on a read-only page that is kept out of dumps, and
  * out of children until there is a copied kind, whose children need it. Must not know: slots. */
-#include "pages/bank.h"
+#include "pages/canary.h"
 
-typedef uint64_t lane __attribute__((vector_size(16), may_alias));
+typedef mg__lane lane;
 
-static const unsigned char *pattern; /* 32 bytes: twice, so that any rotation is contiguous */
+#define pattern mg__canary_pattern
+const unsigned char *mg__canary_pattern;
 
 static void without_zeros(unsigned char *bytes) {
     for (size_t i = 0; i < 16; i++)
@@ -92,30 +93,4 @@ bool mg__canary_intact(const unsigned char *p, size_t bytes) {
     const bool intact = (sum0[0] | sum0[1] | difference) == 0;
     /* Whoever finds wiped canaries must not end the process while the rest is being wiped. */
     return MG_LIKELY(intact) || atomic_load(&mg__bank_wiped);
-}
-
-static lane load(const void *p) {
-    lane loaded;
-    memcpy(&loaded, p, sizeof loaded);
-    return loaded;
-}
-
-/* All bits from byte `first` of a lane on. */
-static lane from_byte(size_t first) {
-    static const unsigned char bytes[32] = {[16] = 255, 255, 255, 255, 255, 255, 255, 255,
-                                            255,        255, 255, 255, 255, 255, 255, 255};
-    return load(bytes + 16 - first);
-}
-
-/* The lane in which the bytes end is part of them and part of the canary. */
-bool mg__canary_end(unsigned char *p, size_t bytes, const unsigned char *end) {
-    const lane whole = load(pattern);
-    unsigned char *at = p + bytes / 16 * 16;
-    lane sum = (load(p - 16) ^ whole) | ((load(at) ^ whole) & from_byte(bytes % 16));
-    for (const unsigned char *behind = at + 16; behind < end; behind += 16)
-        sum |= load(behind) ^ whole;
-    for (; p <= at; p += 16)
-        memcpy(p, &whole, sizeof whole);
-    __asm__ volatile("" : : "r"(p) : "memory"); /* this is the wipe: it stays */
-    return MG_LIKELY((sum[0] | sum[1]) == 0) || atomic_load(&mg__bank_wiped);
 }

@@ -6,7 +6,8 @@
  * Free slots of a class form a stack (R. K. Treiber, 1986) of numbers with a tag against ABA; pages and their bookkeeping are never
  * freed while the arena lives, so a late read of a link is harmless. Each thread keeps a few; few, since they lie in locked memory.
  * Must not know: what the bytes mean. */
-#include "pages/bank.h"
+#include "pages/compact.h"
+#include "pages/canary.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -37,13 +38,12 @@ struct mg__compact_arena {
 /* A slot's number: page << 8 | slot. A page has at most 2^8 slots up to 12 KiB pages; larger ones are used in part. */
 enum { SLOT_BITS = 8 };
 
-/* By the number of 16-byte lanes, rounded up. */
-static const uint8_t classes[LANES + 1] = {
+const uint8_t mg__compact_classes[LANES + 1] = {
     0, 0,  1,  2,  3,  4,  4,  5,  5,  6,  6,  6,  6,  7,  7,  7,  7,  8,  8,  8,  8,  8,
     8, 8,  8,  9,  9,  9,  9,  9,  9,  9,  9,  10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
     10, 10, 10, 10, 10, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11};
 
-static unsigned class_of(size_t bytes) { return classes[(bytes + 15) / 16]; }
+static unsigned class_of(size_t bytes) { return mg__compact_classes[(bytes + 15) / 16]; }
 
 static struct page *page_of(const struct mg__compact_arena *arena, uint64_t number) {
     const uint64_t page = number >> SLOT_BITS;
@@ -194,21 +194,13 @@ static struct mg__compact_arena *arena_of(uintptr_t tag) {
     return (struct mg__compact_arena *)(tag & ~(uintptr_t)15); /* arenas begin at a page */
 }
 
-static struct mg__compact_line *line_of(struct mg__compact_cache *cache, uintptr_t tag) {
-    return &cache->lines[(tag + (tag >> 12)) % MG_COMPACT_LINES];
-}
-
-static uint32_t kept_in(const struct mg__compact_line *line, uintptr_t tag) {
-    if (atomic_load_explicit(&line->tag, memory_order_relaxed) != tag) return 0;
-    return atomic_load_explicit(&line->count, memory_order_relaxed);
-}
-
-/* A line in use is left to whoever uses it. */
-static struct mg__compact_line *line_for(uintptr_t tag) {
+/* The line for a class, taken over if it is empty. One in use is left to whoever uses it. */
+static MG_COLD struct mg__compact_line *take_over(const struct mg__compact_arena *arena, unsigned class) {
+    const uintptr_t tag = tag_of(arena, class);
     if (mg__my_compact == NULL) return NULL;
-    struct mg__compact_line *line = line_of(mg__my_compact, tag);
-    if (atomic_load_explicit(&line->tag, memory_order_relaxed) == tag) return line;
+    struct mg__compact_line *line = mg__compact_line_at(mg__my_compact, tag);
     if (atomic_load_explicit(&line->count, memory_order_relaxed) != 0) return NULL;
+    line->most = arena->kept[class];
     atomic_store_explicit(&line->tag, tag, memory_order_relaxed);
     return line;
 }
@@ -238,6 +230,12 @@ void mg__compact_forget(struct mg__compact_cache *cache, const struct mg__compac
     }
 }
 
+static inline void put(struct mg__compact_line *line, const struct mg__compact_slot *slot) {
+    const uint32_t count = atomic_load_explicit(&line->count, memory_order_relaxed);
+    line->slots[count] = *slot;
+    atomic_store_explicit(&line->count, count + 1, memory_order_release);
+}
+
 /* ---- slots ---- */
 
 static MG_COLD memguard_status take_shared(struct mg__compact_arena *arena, unsigned class,
@@ -253,13 +251,9 @@ static MG_COLD memguard_status take_shared(struct mg__compact_arena *arena, unsi
 }
 
 memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, struct mg__compact_slot *slot) {
-    const unsigned class = class_of(bytes);
-    const uintptr_t tag = tag_of(arena, class);
-    struct mg__compact_line *line = MG_LIKELY(mg__my_compact != NULL) ? line_of(mg__my_compact, tag) : NULL;
-    const uint32_t count = line == NULL ? 0 : kept_in(line, tag);
-    if (MG_UNLIKELY(count == 0)) return take_shared(arena, class, slot);
-    atomic_store_explicit(&line->count, count - 1, memory_order_relaxed);
-    *slot = line->slots[count - 1];
+    struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, bytes);
+    if (MG_UNLIKELY(!mg__compact_line_has_slots(line))) return take_shared(arena, class_of(bytes), slot);
+    *slot = *mg__compact_line_take(line);
     return MEMGUARD_OK;
 }
 
@@ -268,23 +262,24 @@ bool mg__compact_intact(const struct mg__compact_slot *slot, size_t bytes) {
     return mg__canary_intact(slot->data - CANARY, CANARY) && mg__canary_intact(slot->data + bytes, behind);
 }
 
-static MG_COLD void give_shared(struct mg__compact_arena *arena, unsigned class, struct mg__compact_line *line,
-                                const struct mg__compact_slot *slot) {
-    if (line != NULL) move_out(line, arena->kept[class] / 2);
-    push(arena, &arena->stacks[class], slot->place);
+/* The line is another's, or full: then half of it goes, too. */
+static MG_COLD void give_shared(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, unsigned class) {
+    struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, capacities[class]);
+    if (line != NULL) move_out(line, line->most / 2);
+    if (line == NULL) line = take_over(arena, class);
+    if (line != NULL)
+        put(line, slot);
+    else
+        push(arena, &arena->stacks[class], slot->place);
 }
 
 bool mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes) {
     const unsigned class = class_of(bytes);
-    if (MG_UNLIKELY(!mg__canary_end(slot->data, bytes, slot->data + capacities[class] + CANARY)))
-        return false;
-    struct mg__compact_line *line = line_for(tag_of(arena, class));
-    const uint32_t count = line == NULL ? 0 : atomic_load_explicit(&line->count, memory_order_relaxed);
-    if (MG_UNLIKELY(line == NULL || count >= arena->kept[class])) {
-        give_shared(arena, class, line, slot);
-        return true;
-    }
-    line->slots[count] = *slot;
-    atomic_store_explicit(&line->count, count + 1, memory_order_release);
+    if (MG_UNLIKELY(!mg__canary_end(slot->data, bytes, slot->data + capacities[class] + CANARY))) return false;
+    struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, bytes);
+    if (MG_LIKELY(line != NULL && atomic_load_explicit(&line->count, memory_order_relaxed) < line->most))
+        put(line, slot);
+    else
+        give_shared(arena, slot, class);
     return true;
 }

@@ -1,0 +1,31 @@
+/* pages/compact: what a hot path does itself with the free compact slots that its thread keeps (bank.h). Must not know: what the bytes
+ * mean, how slots come and go between threads. */
+#ifndef MG_PAGES_COMPACT_H
+#define MG_PAGES_COMPACT_H
+
+#include "pages/bank.h"
+
+extern const uint8_t mg__compact_classes[]; /* by the number of 16-byte lanes, rounded up */
+
+static inline struct mg__compact_line *mg__compact_line_at(struct mg__compact_cache *cache, uintptr_t tag) {
+    return &cache->lines[(tag + (tag >> 12)) % MG_COMPACT_LINES];
+}
+/* The line for slots of so many bytes (at most MG_COMPACT_MOST); NULL: there is none. */
+static inline struct mg__compact_line *mg__compact_line_of(struct mg__compact_cache *cache,
+                                                           const struct mg__compact_arena *arena, size_t bytes) {
+    const uintptr_t tag = (uintptr_t)arena | mg__compact_classes[(bytes + 15) / 16];
+    if (MG_UNLIKELY(cache == NULL)) return NULL;
+    struct mg__compact_line *line = mg__compact_line_at(cache, tag);
+    return MG_LIKELY(atomic_load_explicit(&line->tag, memory_order_relaxed) == tag) ? line : NULL;
+}
+static inline bool mg__compact_line_has_slots(const struct mg__compact_line *line) {
+    return line != NULL && atomic_load_explicit(&line->count, memory_order_relaxed) != 0;
+}
+/* It has. */
+static inline const struct mg__compact_slot *mg__compact_line_take(struct mg__compact_line *line) {
+    const uint32_t left = atomic_load_explicit(&line->count, memory_order_relaxed) - 1;
+    atomic_store_explicit(&line->count, left, memory_order_relaxed);
+    return &line->slots[left];
+}
+
+#endif
