@@ -273,7 +273,7 @@ void mg__drop_body(struct mg__vault *vault, struct mg__entry *entry) {
         free_sealed(entry);
     } else if (in_compact_slot(entry)) {
         const struct mg__compact_slot slot = slot_of(entry);
-        if (MG_UNLIKELY(!mg__compact_give(vault->arena, &slot, size_of(entry)))) mg__corrupted(vault, size_of(entry));
+        if (MG_UNLIKELY(!mg__compact_give(vault->arena, slot, size_of(entry)))) mg__corrupted(vault, size_of(entry));
     } else {
         drop_region(vault, entry);
     }

@@ -18,9 +18,10 @@ static inline void mg__origin_end(const bool *outermost) {
 }
 
 /* First declaration of every public function, of whatever room, that makes secrets for its caller. */
-#define MG_ORIGIN()                                                                                                    \
-    __attribute__((cleanup(mg__origin_end), unused)) const bool mg__outermost =                                        \
-        mg__origin_begin(__builtin_return_address(0))
+#define MG_ORIGIN() MG_ORIGIN_AT(__builtin_return_address(0))
+/* The same for what such a function goes on with. */
+#define MG_ORIGIN_AT(caller)                                                                                           \
+    __attribute__((cleanup(mg__origin_end), unused)) const bool mg__outermost = mg__origin_begin(caller)
 
 /* Notes origin and time for an index that is just being given out. */
 MG_MUST_USE memguard_status mg__origin_note(uint32_t index);

@@ -43,16 +43,9 @@ void mg__secret_expire(struct mg__entry *entry) {
     mg__entry_change_flags(entry, 0, MG_ENTRY_EXPIRED);
 }
 
-static memguard_status destroy(memguard_secret *secret) {
+memguard_status mg__secret_destroy(memguard_secret *secret) {
     MG_REFUSE_FORKED();
     return mg__entry_destroy(&secret->id, MG_OBJECT_SECRET);
-}
-
-memguard_status memguard_secret_destroy(memguard_secret *secret) {
-    if (secret == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    if (MG_UNLIKELY(!mg__end_quickly(secret->id))) return destroy(secret);
-    secret->id = 0;
-    return MEMGUARD_OK;
 }
 
 memguard_status mg__entry_destroy(uint64_t *id, enum mg__object object) {
@@ -329,8 +322,9 @@ static memguard_status check_making(const memguard_vault *vault, size_t bytes, u
     return status != MEMGUARD_OK ? status : check_size(bytes);
 }
 
-/* The long ways; arguments are looked at. */
-static memguard_status create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
+memguard_status mg__secret_create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret,
+                                  const void *caller) {
+    MG_ORIGIN_AT(caller);
     const memguard_status status = check_making(vault, bytes, flags, secret);
     if (status != MEMGUARD_OK) return status;
     MG_REFUSE_FORKED();
@@ -338,8 +332,9 @@ static memguard_status create(memguard_vault *vault, size_t bytes, uint32_t flag
     return make(vault, NULL, 0, bytes, flags, secret);
 }
 
-static memguard_status copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
-                            memguard_secret *secret) {
+memguard_status mg__secret_copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
+                                memguard_secret *secret, const void *caller) {
+    MG_ORIGIN_AT(caller);
     const memguard_status status = check_making(vault, bytes, flags, secret);
     if (status != MEMGUARD_OK) return status;
     MG_REFUSE_FORKED();
@@ -347,30 +342,15 @@ static memguard_status copy(memguard_vault *vault, const void *source, size_t by
     return make(vault, source, bytes, bytes, flags, secret);
 }
 
-memguard_status memguard_secret_create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret) {
-    if (MG_LIKELY(secret != NULL) && mg__make_quickly(vault, NULL, bytes, flags, secret)) return MEMGUARD_OK;
-    MG_ORIGIN();
-    return create(vault, bytes, flags, secret);
-}
-
-memguard_status memguard_secret_copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
-                                     memguard_secret *secret) {
-    if (MG_LIKELY(secret != NULL && source != NULL) && mg__make_quickly(vault, source, bytes, flags, secret))
-        return MEMGUARD_OK;
-    MG_ORIGIN();
-    return copy(vault, source, bytes, flags, secret);
-}
-
 static memguard_status take(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
                             memguard_secret *secret) {
-    if (mg__make_quickly(vault, source, bytes, flags, secret)) return MEMGUARD_OK;
     MG_REFUSE_FORKED();
     return make(vault, source, bytes, bytes, flags, secret);
 }
 
-memguard_status memguard_secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags,
-                                     memguard_secret *secret) {
-    MG_ORIGIN();
+memguard_status mg__secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags, memguard_secret *secret,
+                                const void *caller) {
+    MG_ORIGIN_AT(caller);
     memguard_status status = check_making(vault, bytes, flags, secret);
     if (status == MEMGUARD_OK && source == NULL) status = mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     if (status != MEMGUARD_OK) return status;

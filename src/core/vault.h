@@ -237,11 +237,14 @@ void mg__secret_expire(struct mg__entry *entry);
 MG_MUST_USE memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault,
                                              struct mg__entry **entry);
 
-/* Makes a COMPACT secret of `from`, or null for zeros, when nothing is in the way (quick.c). false: nothing has happened. */
-MG_MUST_USE bool mg__make_quickly(const memguard_vault *token, const void *from, size_t bytes, uint32_t flags,
-                                  memguard_secret *secret);
-/* Ends a COMPACT secret that nobody is at. */
-MG_MUST_USE bool mg__end_quickly(uint64_t id);
+/* The public functions of these names, whatever is in the way (quick.c). caller: where the host has called. */
+memguard_status mg__secret_create(memguard_vault *vault, size_t bytes, uint32_t flags, memguard_secret *secret,
+                                  const void *caller);
+memguard_status mg__secret_copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
+                                memguard_secret *secret, const void *caller);
+memguard_status mg__secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags, memguard_secret *secret,
+                                const void *caller);
+memguard_status mg__secret_destroy(memguard_secret *secret);
 
 /* ARGUMENT, or OK. */
 MG_MUST_USE memguard_status mg__secret_check_flags(uint32_t flags);

@@ -215,7 +215,10 @@ struct mg__compact_cache {
         _Atomic uintptr_t tag;  /* arena | class; changes only while the line is empty */
         uint32_t most;          /* of slots, by the tag */
         _Atomic uint32_t count; /* changed by its thread alone, but for mg__compact_forget; right for a child of fork at any instant */
-        struct mg__compact_slot slots[MG_COMPACT_KEPT];
+        struct mg__compact_kept {
+            uintptr_t not_data; /* complement of the address: whoever sweeps for lost secrets takes it for none */
+            uint64_t place;
+        } slots[MG_COMPACT_KEPT];
     } lines[MG_COMPACT_LINES];
 };
 extern MG_THREAD struct mg__compact_cache *mg__my_compact; /* null: this thread keeps none */
@@ -231,7 +234,7 @@ MG_MUST_USE memguard_status mg__compact_take(struct mg__compact_arena *arena, si
                                              struct mg__compact_slot *slot);
 MG_MUST_USE bool mg__compact_intact(const struct mg__compact_slot *slot, size_t bytes);
 /* Wipes the bytes and lets the slot go. false: a canary is broken; the slot is not used again. */
-MG_MUST_USE bool mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes);
+MG_MUST_USE bool mg__compact_give(struct mg__compact_arena *arena, struct mg__compact_slot slot, size_t bytes);
 /* Takes all pages away from whoever reads them. */
 MG_MUST_USE bool mg__compact_revoke(struct mg__compact_arena *arena);
 size_t mg__compact_pages(const struct mg__compact_arena *arena);

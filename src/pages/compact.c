@@ -230,9 +230,9 @@ void mg__compact_forget(struct mg__compact_cache *cache, const struct mg__compac
     }
 }
 
-static inline void put(struct mg__compact_line *line, const struct mg__compact_slot *slot) {
+static inline void put(struct mg__compact_line *line, struct mg__compact_slot slot) {
     const uint32_t count = atomic_load_explicit(&line->count, memory_order_relaxed);
-    line->slots[count] = *slot;
+    line->slots[count] = (struct mg__compact_kept){~(uintptr_t)slot.data, slot.place};
     atomic_store_explicit(&line->count, count + 1, memory_order_release);
 }
 
@@ -253,7 +253,7 @@ static MG_COLD memguard_status take_shared(struct mg__compact_arena *arena, unsi
 memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, struct mg__compact_slot *slot) {
     struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, bytes);
     if (MG_UNLIKELY(!mg__compact_line_has_slots(line))) return take_shared(arena, class_of(bytes), slot);
-    *slot = *mg__compact_line_take(line);
+    *slot = mg__compact_line_take(line);
     return MEMGUARD_OK;
 }
 
@@ -263,19 +263,19 @@ bool mg__compact_intact(const struct mg__compact_slot *slot, size_t bytes) {
 }
 
 /* The line is another's, or full: then half of it goes, too. */
-static MG_COLD void give_shared(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, unsigned class) {
+static MG_COLD void give_shared(struct mg__compact_arena *arena, struct mg__compact_slot slot, unsigned class) {
     struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, capacities[class]);
     if (line != NULL) move_out(line, line->most / 2);
     if (line == NULL) line = take_over(arena, class);
     if (line != NULL)
         put(line, slot);
     else
-        push(arena, &arena->stacks[class], slot->place);
+        push(arena, &arena->stacks[class], slot.place);
 }
 
-bool mg__compact_give(struct mg__compact_arena *arena, const struct mg__compact_slot *slot, size_t bytes) {
+bool mg__compact_give(struct mg__compact_arena *arena, struct mg__compact_slot slot, size_t bytes) {
     const unsigned class = class_of(bytes);
-    if (MG_UNLIKELY(!mg__canary_end(slot->data, bytes, slot->data + capacities[class] + CANARY))) return false;
+    if (MG_UNLIKELY(!mg__canary_end(slot.data, bytes, slot.data + capacities[class] + CANARY))) return false;
     struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, bytes);
     if (MG_LIKELY(line != NULL && atomic_load_explicit(&line->count, memory_order_relaxed) < line->most))
         put(line, slot);

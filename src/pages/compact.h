@@ -22,10 +22,10 @@ static inline bool mg__compact_line_has_slots(const struct mg__compact_line *lin
     return line != NULL && atomic_load_explicit(&line->count, memory_order_relaxed) != 0;
 }
 /* It has. */
-static inline const struct mg__compact_slot *mg__compact_line_take(struct mg__compact_line *line) {
+static inline struct mg__compact_slot mg__compact_line_take(struct mg__compact_line *line) {
     const uint32_t left = atomic_load_explicit(&line->count, memory_order_relaxed) - 1;
     atomic_store_explicit(&line->count, left, memory_order_relaxed);
-    return &line->slots[left];
+    return (struct mg__compact_slot){(unsigned char *)~line->slots[left].not_data, line->slots[left].place};
 }
 
 #endif

@@ -336,7 +336,7 @@ static void check_compact_size(struct mg__compact_arena *arena, size_t bytes) {
         slot.data[bytes + distance - 1] ^= 1;
     }
     CHECK(mg__compact_intact(&slot, bytes));
-    CHECK(mg__compact_give(arena, &slot, bytes));
+    CHECK(mg__compact_give(arena, slot, bytes));
     CHECK(mg__canary_intact(slot.data - 16, bytes + 32)); /* wiped by the pattern */
 }
 
@@ -363,7 +363,7 @@ TEST(compact_slots_in_use_do_not_overlap) {
     for (uint32_t i = 0; i < SLOTS; i++) {
         const size_t bytes = i % MG_COMPACT_MOST + 1;
         CHECK(is_pattern(slots[i].data, bytes, i) && mg__compact_intact(&slots[i], bytes));
-        CHECK(mg__compact_give(arena, &slots[i], bytes));
+        CHECK(mg__compact_give(arena, slots[i], bytes));
     }
     const size_t pages = mg__compact_pages(arena);
     for (uint32_t i = 0; i < SLOTS; i++) CHECK_STATUS(mg__compact_take(arena, i % MG_COMPACT_MOST + 1, &slots[i]), MEMGUARD_OK);
@@ -387,7 +387,7 @@ static void *push_and_pop(void *arg) {
         for (size_t i = 0; i < n; i++) {
             CHECK(is_pattern(slots[i].data, 32, seed + (uint32_t)i));
             CHECK(mg__compact_intact(&slots[i], 32));
-            CHECK(mg__compact_give(shared_arena, &slots[i], 32));
+            CHECK(mg__compact_give(shared_arena, slots[i], 32));
         }
     }
     return NULL;
