@@ -4,20 +4,26 @@
 #include <stdlib.h>
 
 void bench_fail(const char *what) {
-    fprintf(stderr, "memguard-bench: failed: %s\n", what);
+    fprintf(stderr, "benchmark failed: %s\n", what);
     exit(1);
 }
 
 static _Noreturn void explain(memguard_status status, const char *what) {
     memguard_error error = MEMGUARD_ERROR_INIT;
     const memguard_status told = memguard_last_error(&error);
-    fprintf(stderr, "memguard-bench: %s: %s: %s\n", what, memguard_status_name(status),
+    fprintf(stderr, "benchmark failed: %s: %s: %s\n", what, memguard_status_name(status),
             told == MEMGUARD_OK ? error.text : memguard_status_text(status));
     exit(1);
 }
 
 void bench_must(memguard_status status, const char *what) {
     if (status != MEMGUARD_OK) explain(status, what);
+}
+
+void *bench_malloc(size_t bytes) {
+    void *p = aligned_alloc(BENCH_APART, (bytes + BENCH_APART - 1) / BENCH_APART * BENCH_APART);
+    if (p == NULL) bench_fail("malloc");
+    return p;
 }
 
 void bench_fill(void *to, size_t bytes) {

@@ -1,29 +1,42 @@
 /* memguard-bench: how long memguard's calls take next to those of others, in one process and in turn.
- * Usage: memguard-bench [--quick] [--json FILE] [ROW...]      ROW: measures only these rows; --list names them. */
+ * Usage: memguard-bench [--quick] [--tiny] [--json FILE] [--list] [ROW...]
+ *   ROW: measures only these rows; --list names them ("latency": how single calls are spread). --quick: under half a minute for all. --tiny: just
+ *   enough to see that everything runs; its figures mean nothing. */
 #include "bench.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { QUICK_MS = 400, FULL_MS = 3000 };
+static const char LATENCY[] = "latency";
+
+/* How long rows are measured: in all passes together, in milliseconds. */
+struct pace {
+    size_t passes;
+    double row_ms, brief_ms, latency_ms;
+};
+static const struct pace full = {5, 2500, 1000, 20000}, quick = {3, 210, 60, 1500}, tiny = {2, 2, 2, 20};
 
 struct choice {
-    bool quick, list;
+    bool is_quick, list;
+    const struct pace *pace;
     const char *json;
     char **only;
     int only_count;
 };
 
 static _Noreturn void usage(int code) {
-    fprintf(code == 0 ? stdout : stderr, "usage: memguard-bench [--quick] [--json FILE] [--list] [ROW...]\n");
+    fprintf(code == 0 ? stdout : stderr, "usage: memguard-bench [--quick | --tiny] [--json FILE] [--list] [ROW...]\n");
     exit(code);
 }
 
 static struct choice parse(int argc, char **argv) {
-    struct choice choice = {0};
+    struct choice choice = {.pace = &full};
     int i = 1;
     for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
         if (strcmp(argv[i], "--quick") == 0)
-            choice.quick = true;
+            choice.is_quick = true, choice.pace = &quick;
+        else if (strcmp(argv[i], "--tiny") == 0)
+            choice.is_quick = true, choice.pace = &tiny;
         else if (strcmp(argv[i], "--list") == 0)
             choice.list = true;
         else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc)
@@ -36,63 +49,105 @@ static struct choice parse(int argc, char **argv) {
     return choice;
 }
 
-static bool is_wanted(const struct choice *choice, const struct bench_row *row) {
+static bool is_wanted(const struct choice *choice, const char *id) {
     for (int i = 0; i < choice->only_count; i++)
-        if (row->id != NULL && strcmp(choice->only[i], row->id) == 0) return true;
+        if (strcmp(choice->only[i], id) == 0) return true;
     return choice->only_count == 0;
 }
 
-static void know_names(const struct choice *choice) {
+static void know_names(const struct choice *choice, const struct bench_row *rows, size_t count) {
     for (int i = 0; i < choice->only_count; i++) {
-        bool known = false;
-        for (size_t r = 0; r < bench_row_count; r++)
-            known |= bench_rows[r].id != NULL && strcmp(bench_rows[r].id, choice->only[i]) == 0;
+        bool known = strcmp(choice->only[i], LATENCY) == 0;
+        for (size_t r = 0; r < count; r++)
+            known |= rows[r].id != NULL && strcmp(rows[r].id, choice->only[i]) == 0;
         if (!known) usage(2);
     }
 }
 
-static void list_rows(void) {
-    for (size_t i = 0; i < bench_row_count; i++)
-        if (bench_rows[i].ours != NULL) printf("%s\n", bench_rows[i].id);
+static void list_rows(const struct bench_row *rows, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].id != NULL) printf("%s\n", rows[i].id);
+    puts(LATENCY);
 }
 
-static void measure_row(const struct choice *choice, const struct bench_row *row, FILE *json) {
-    if (!is_wanted(choice, row)) return;
-    if (row->ours == NULL) {
-        bench_print_group(row->title);
-        return;
-    }
-    if (row->peer != NULL && row->peer->run == NULL) {
-        printf("  %-36s left out: %s\n", row->title, row->peer->name);
-        return;
-    }
-    const struct bench_result result = bench_measure(row, choice->quick ? QUICK_MS : FULL_MS);
-    bench_print_row(row, &result);
-    if (json != NULL) bench_json_row(json, row, &result);
+/* On the way, for people who wait. */
+static void show_progress(size_t pass, size_t passes, const char *title) {
+    if (isatty(STDERR_FILENO)) fprintf(stderr, "\rpass %zu of %zu: %-40s\r", pass + 1, passes, title);
 }
 
-static void measure_all(const struct choice *choice, FILE *json) {
+static void measure_rows(const struct choice *choice, const struct bench_row *rows, size_t count,
+                         struct bench_state **states, const char **why) {
+    const struct pace *pace = choice->pace;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].id != NULL && is_wanted(choice, rows[i].id)) states[i] = bench_begin(&rows[i], &why[i]);
+    for (size_t pass = 0; pass < pace->passes; pass++)
+        for (size_t i = 0; i < count; i++) {
+            if (states[i] == NULL) continue;
+            show_progress(pass, pace->passes, rows[i].title);
+            bench_pass(states[i], (rows[i].brief ? pace->brief_ms : pace->row_ms) / (double)pace->passes);
+        }
+}
+
+static void report_row(const struct bench_row *row, const char *group, struct bench_state *state, double *brief,
+                       FILE *json) {
+    const struct bench_result result = bench_end(state);
+    if (row->brief)
+        *brief = result.ratio;
+    else
+        bench_print_row(row, group, &result);
+    if (json != NULL) bench_json_row(json, row, group, &result);
+}
+
+/* Rows of sizes are the last ones, and printed as a table of their own. */
+static void report_rows(const struct bench_row *rows, size_t count, struct bench_state **states, const char **why,
+                        FILE *json) {
+    double brief[SIZE_ROWS] = {0}, none = 0;
+    const char *group = "", *printed = "";
+    bool any_brief = false;
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].id == NULL) group = rows[i].title;
+        if (states[i] == NULL && why[i] == NULL) continue;
+        any_brief |= rows[i].brief;
+        if (printed != group && (!rows[i].brief || states[i] == NULL)) bench_print_group(printed = group);
+        if (states[i] == NULL)
+            bench_print_left_out(rows[i].title, why[i]);
+        else
+            report_row(&rows[i], group, states[i], rows[i].brief ? &brief[i - (count - SIZE_ROWS)] : &none, json);
+    }
+    if (any_brief) bench_print_sizes(brief);
+}
+
+static void measure_all(const struct choice *choice, const struct bench_row *rows, size_t count, FILE *json) {
     memguard_report report = {.size = sizeof report};
     bench_ours_report(&report);
-    bench_print_head(&report, choice->quick);
-    if (json != NULL) bench_json_head(json, &report, choice->quick);
-    for (size_t i = 0; i < bench_row_count; i++)
-        measure_row(choice, &bench_rows[i], json);
+    bench_print_head("memguard-bench", &report, choice->is_quick);
+    if (json != NULL) bench_json_head(json, "memguard-bench", &report, choice->is_quick);
+    struct bench_state **states = calloc(count, sizeof(struct bench_state *));
+    const char **why = calloc(count, sizeof(char *));
+    if (states == NULL || why == NULL) bench_fail("calloc");
+    measure_rows(choice, rows, count, states, why);
+    report_rows(rows, count, states, why, json);
+    if (is_wanted(choice, LATENCY)) bench_latency(json, choice->pace->latency_ms);
+    bench_print_end();
+    free(states);
+    free(why);
 }
 
 int main(int argc, char **argv) {
     const struct choice choice = parse(argc, argv);
+    size_t count = 0;
+    const struct bench_row *rows = bench_rows(&count);
     FILE *json = NULL;
-    know_names(&choice);
+    know_names(&choice, rows, count);
     if (choice.list) {
-        list_rows();
+        list_rows(rows, count);
         return 0;
     }
     if (choice.json != NULL && (json = fopen(choice.json, "w")) == NULL)
         bench_fail("the file for --json cannot be written");
     bench_peers_start();
     bench_ours_start();
-    measure_all(&choice, json);
+    measure_all(&choice, rows, count, json);
     bench_ours_stop();
     if (json != NULL && fclose(json) != 0) bench_fail("the file for --json could not be written to its end");
     return 0;

@@ -1,12 +1,21 @@
 /* How two operations are compared: in rounds of four batches, ours and peer in turn (A B A B, in the next round B A B A), so that what
- * disturbs the machine disturbs both. Each round gives one ratio; the median of all rounds counts. The number of calls in a batch is
- * found first, by doubling. */
+ * disturbs the machine disturbs both. Each round gives one ratio; the median of all rounds counts. Rounds come in passes, with those of
+ * all other rows between them, so that one bad second does not fall on one row; how far the medians of the passes lie apart
+ * tells how much a figure is to be believed. The number of calls in a batch is found first, by doubling. */
 #include "bench.h"
 
 #include <stdlib.h>
 #include <time.h>
 
-enum { BATCH_US = 100, LEAST_ROUNDS = 15, MOST_ROUNDS = 2001, WARM_UP_ROUNDS = 3, MOST_CALLS = 1 << 20 };
+enum { BATCH_US = 100, LEAST_ROUNDS = 3, MOST_ROUNDS = 701, LONG_ROUND_MS = 20, MOST_CALLS = 1 << 20 };
+
+struct bench_state {
+    const struct bench_op *ops[2]; /* ours, peer or null */
+    size_t calls[2];
+    size_t passes, count;
+    double medians[MOST_PASSES]; /* of the ratio, or of our time where there is no peer */
+    double ns[2][MOST_PASSES * MOST_ROUNDS], ratios[MOST_PASSES * MOST_ROUNDS];
+};
 
 uint64_t bench_now_ns(void) {
     struct timespec now;
@@ -30,16 +39,17 @@ static size_t clamp(double value, size_t least, size_t most) {
 
 /* How many calls take about as long as a batch should. */
 static size_t calls_for(const struct bench_op *op, uint64_t batch_ns) {
-    const size_t most = op->most != 0 ? op->most : MOST_CALLS;
-    size_t n = op->least != 0 ? op->least : 1;
-    time_batch(op, n);
+    const size_t most = op->most != 0 ? op->most : MOST_CALLS, least = op->two && op->least < 2 ? 2 : op->least;
+    size_t n = least != 0 ? least : 1;
+    if (time_batch(op, n) > 4 * batch_ns) return n;
     for (;;) {
         uint64_t took = time_batch(op, n);
         const uint64_t again = time_batch(op, n);
         if (again < took) took = again;
         if (took >= batch_ns / 2 || n * 2 > most) {
             const double wanted = (double)n * (double)batch_ns / (double)(took != 0 ? took : 1);
-            return clamp(wanted, op->least, most);
+            n = clamp(wanted, least, most);
+            return op->two ? n & ~(size_t)1 : n;
         }
         n *= 2;
     }
@@ -50,65 +60,87 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static double quantile(double *values, size_t count, double which) {
+static double sorted_quantile(const double *values, size_t count, double which) {
     return values[(size_t)(which * (double)(count - 1) + 0.5)];
 }
 
-struct rounds {
-    const struct bench_op *ops[2]; /* ours, peer or null */
-    size_t calls[2];
-    double *ns[2], *ratios;
-};
+double bench_quantile(double *values, size_t count, double which) {
+    qsort(values, count, sizeof(double), compare);
+    return sorted_quantile(values, count, which);
+}
 
-static void run_round(const struct rounds *rounds, size_t round, double sums[2]) {
-    sums[0] = sums[1] = 0;
+static void run_round(const struct bench_state *state, size_t round, double each[2]) {
+    each[0] = each[1] = 0;
     for (size_t i = 0; i < 4; i++) {
         const size_t which = (i + round) & 1;
-        if (rounds->ops[which] == NULL) continue;
-        sums[which] += (double)time_batch(rounds->ops[which], rounds->calls[which]);
+        if (state->ops[which] == NULL) continue;
+        each[which] += (double)time_batch(state->ops[which], state->calls[which]);
     }
     for (size_t which = 0; which < 2; which++)
-        if (rounds->ops[which] != NULL) sums[which] /= 2.0 * (double)rounds->calls[which];
+        if (state->ops[which] != NULL) each[which] /= 2.0 * (double)state->calls[which];
 }
 
-static void note_round(struct rounds *rounds, size_t round) {
-    double sums[2];
-    run_round(rounds, round, sums);
-    rounds->ns[0][round] = sums[0];
-    rounds->ns[1][round] = sums[1];
-    rounds->ratios[round] = rounds->ops[1] != NULL ? sums[0] / sums[1] : 0;
+static void note_round(struct bench_state *state) {
+    double each[2];
+    run_round(state, state->count, each);
+    state->ns[0][state->count] = each[0];
+    state->ns[1][state->count] = each[1];
+    state->ratios[state->count] = state->ops[1] != NULL ? each[0] / each[1] : 0;
+    state->count++;
 }
 
-static size_t rounds_in(const struct rounds *rounds, uint32_t budget_ms) {
-    double sums[2];
+/* The first round tells how many more there is time for; of those that take long, one may be all. */
+static size_t run_rounds(struct bench_state *state, double budget_ms) {
+    for (size_t which = 0; which < 2; which++) /* what others displaced meanwhile is there again */
+        if (state->ops[which] != NULL) time_batch(state->ops[which], state->ops[which]->two ? 2 : 1);
     const uint64_t start = bench_now_ns();
-    for (size_t i = 0; i < WARM_UP_ROUNDS; i++)
-        run_round(rounds, i, sums);
-    const double each_ms = (double)(bench_now_ns() - start) / WARM_UP_ROUNDS / 1e6;
-    return clamp(budget_ms / (each_ms > 0.001 ? each_ms : 0.001), LEAST_ROUNDS, MOST_ROUNDS);
+    note_round(state);
+    const double round_ms = (double)(bench_now_ns() - start) / 1e6;
+    const size_t count = clamp(budget_ms / (round_ms > 0.001 ? round_ms : 0.001),
+                               round_ms > LONG_ROUND_MS ? 1 : LEAST_ROUNDS, MOST_ROUNDS);
+    for (size_t i = 1; i < count; i++)
+        note_round(state);
+    return count;
 }
 
-static struct bench_result summary(struct rounds *rounds, size_t count) {
-    struct bench_result result = {.rounds = count};
-    qsort(rounds->ratios, count, sizeof(double), compare);
-    for (size_t which = 0; which < 2; which++)
-        qsort(rounds->ns[which], count, sizeof(double), compare);
-    result.ratio = quantile(rounds->ratios, count, 0.5);
-    result.ratio_p10 = quantile(rounds->ratios, count, 0.1);
-    result.ratio_p90 = quantile(rounds->ratios, count, 0.9);
-    result.ours_ns = quantile(rounds->ns[0], count, 0.5);
-    result.peer_ns = quantile(rounds->ns[1], count, 0.5);
-    return result;
+static const char *start_op(const struct bench_op *op) {
+    if (op == NULL) return NULL;
+    if (op->run == NULL) return op->name;
+    return op->start != NULL ? op->start(op->arg) : NULL;
 }
 
-struct bench_result bench_measure(const struct bench_row *row, uint32_t budget_ms) {
-    static double ratios[MOST_ROUNDS], ours[MOST_ROUNDS], peers[MOST_ROUNDS];
-    struct rounds rounds = {{row->ours, row->peer}, {0, 0}, {ours, peers}, ratios};
+struct bench_state *bench_begin(const struct bench_row *row, const char **why) {
+    if ((*why = start_op(row->ours)) != NULL || (*why = start_op(row->peer)) != NULL) return NULL;
+    struct bench_state *state = bench_malloc(sizeof *state);
+    state->ops[0] = row->ours;
+    state->ops[1] = row->peer;
+    state->passes = state->count = 0;
     const uint64_t batch_ns = (row->batch_us != 0 ? row->batch_us : BATCH_US) * (uint64_t)1000;
     for (size_t which = 0; which < 2; which++)
-        if (rounds.ops[which] != NULL) rounds.calls[which] = calls_for(rounds.ops[which], batch_ns);
-    const size_t count = rounds_in(&rounds, budget_ms);
-    for (size_t i = 0; i < count; i++)
-        note_round(&rounds, i);
-    return summary(&rounds, count);
+        state->calls[which] = state->ops[which] != NULL ? calls_for(state->ops[which], batch_ns) : 0;
+    return state;
+}
+
+void bench_pass(struct bench_state *state, double budget_ms) {
+    double values[MOST_ROUNDS];
+    const size_t first = state->count, count = run_rounds(state, budget_ms);
+    memcpy(values, (state->ops[1] != NULL ? state->ratios : state->ns[0]) + first, count * sizeof(double));
+    state->medians[state->passes++] = bench_quantile(values, count, 0.5);
+}
+
+struct bench_result bench_end(struct bench_state *state) {
+    struct bench_result result = {.rounds = state->count};
+    result.ratio = bench_quantile(state->ratios, state->count, 0.5);
+    result.ratio_p10 = sorted_quantile(state->ratios, state->count, 0.1);
+    result.ratio_p90 = sorted_quantile(state->ratios, state->count, 0.9);
+    const double threads[2] = {state->ops[0]->two ? 2 : 1, state->ops[1] != NULL && state->ops[1]->two ? 2 : 1};
+    result.ours_ns = bench_quantile(state->ns[0], state->count, 0.5) * threads[0];
+    result.ours_p10 = sorted_quantile(state->ns[0], state->count, 0.1) * threads[0];
+    result.ours_p90 = sorted_quantile(state->ns[0], state->count, 0.9) * threads[0];
+    result.peer_ns = bench_quantile(state->ns[1], state->count, 0.5) * threads[1];
+    result.low = bench_quantile(state->medians, state->passes, 0);
+    result.high = sorted_quantile(state->medians, state->passes, 1);
+    if (state->ops[1] == NULL) result.low *= threads[0], result.high *= threads[0];
+    free(state);
+    return result;
 }

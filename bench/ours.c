@@ -7,40 +7,54 @@
 enum { MOST_TAKEN = 4096, TAKEN_BYTES = 4 << 20, LEASE_IS_OVER_NS = 5000000 };
 
 static memguard_vault *vault, *strict;
-static unsigned char *contents, *sources; /* LARGE bytes; TAKEN_BYTES bytes, as much as is taken in a batch */
-static memguard_secret taken[MOST_TAKEN];
+static unsigned char *contents;
 
 struct bench_secret bench_sealed_small;
 static struct bench_secret sealed_other, sealed_again, sealed_medium, sealed_large, sealed_strict, closed, mapped,
-    compact;
+    mapped_other, mapped_again, compact, compact_other, compact_again;
 
-static struct bench_secret make(memguard_vault *where, size_t bytes, uint32_t rest) {
-    struct bench_secret made = {.expected = bench_fingerprint(contents, bytes)};
-    bench_must(memguard_secret_copy(where, contents, bytes, rest, &made.secret), "secret_copy");
-    return made;
+static const char *make(memguard_vault *where, struct bench_secret *made, size_t bytes, uint32_t rest) {
+    const memguard_status status = memguard_secret_copy(where, contents, bytes, rest, &made->secret);
+    if (status == MEMGUARD_ERR_LOCK_LIMIT) return "not enough lockable memory (ulimit -l)";
+    bench_must(status, "secret_copy");
+    made->expected = bench_fingerprint(contents, bytes);
+    made->wrong = 0;
+    return NULL;
+}
+
+const char *bench_secret_make(struct bench_secret *made, size_t bytes, uint32_t rest) {
+    return make(vault, made, bytes, rest);
+}
+
+static void make_secret(memguard_vault *where, struct bench_secret *made, size_t bytes, uint32_t rest) {
+    const char *why = make(where, made, bytes, rest);
+    if (why != NULL) bench_fail(why);
 }
 
 static void make_secrets(void) {
-    bench_sealed_small = make(vault, SMALL, MEMGUARD_SEALED);
-    sealed_other = make(vault, SMALL, MEMGUARD_SEALED);
+    make_secret(vault, &bench_sealed_small, SMALL, MEMGUARD_SEALED);
+    make_secret(vault, &sealed_other, SMALL, MEMGUARD_SEALED);
     sealed_again = bench_sealed_small;
-    sealed_medium = make(vault, MEDIUM, MEMGUARD_SEALED);
-    sealed_large = make(vault, LARGE, MEMGUARD_SEALED);
-    sealed_strict = make(strict, SMALL, MEMGUARD_SEALED);
-    closed = make(vault, SMALL, MEMGUARD_CLOSED);
-    mapped = make(vault, SMALL, MEMGUARD_MAPPED);
-    compact = make(vault, SMALL, MEMGUARD_COMPACT);
+    make_secret(vault, &sealed_medium, MEDIUM, MEMGUARD_SEALED);
+    make_secret(vault, &sealed_large, LARGE, MEMGUARD_SEALED);
+    make_secret(strict, &sealed_strict, SMALL, MEMGUARD_SEALED);
+    make_secret(vault, &closed, SMALL, MEMGUARD_CLOSED);
+    make_secret(vault, &mapped, SMALL, MEMGUARD_MAPPED);
+    make_secret(vault, &mapped_other, SMALL, MEMGUARD_MAPPED);
+    mapped_again = mapped;
+    make_secret(vault, &compact, SMALL, MEMGUARD_COMPACT);
+    make_secret(vault, &compact_other, SMALL, MEMGUARD_COMPACT);
+    compact_again = compact;
 }
 
 void bench_ours_start(void) {
     memguard_options options = MEMGUARD_OPTIONS_INIT;
+    options.flags = MEMGUARD_RAISE_LIMIT;
     bench_must(memguard_vault_create(&options, &vault), "vault_create");
-    options.flags = MEMGUARD_STRICT;
+    options.flags |= MEMGUARD_STRICT;
     bench_must(memguard_vault_create(&options, &strict), "vault_create, strict");
-    contents = malloc(LARGE);
-    sources = malloc(TAKEN_BYTES);
-    if (contents == NULL || sources == NULL) bench_fail("malloc");
-    bench_fill(contents, LARGE);
+    contents = bench_malloc(HUGE_BYTES);
+    bench_fill(contents, HUGE_BYTES);
     make_secrets();
 }
 
@@ -48,10 +62,11 @@ void bench_ours_stop(void) {
     bench_must(memguard_vault_destroy(&vault), "vault_destroy");
     bench_must(memguard_vault_destroy(&strict), "vault_destroy, strict");
     free(contents);
-    free(sources);
 }
 
 void bench_ours_report(memguard_report *report) { bench_must(memguard_vault_report(vault, report), "vault_report"); }
+memguard_vault *bench_vault_of_ours(void) { return vault; }
+const unsigned char *bench_contents(void) { return contents; }
 
 static void right(const struct bench_secret *secret) {
     if (secret->wrong != 0) bench_fail("the bytes shown are not those that were put in");
@@ -79,81 +94,91 @@ void bench_run_use(size_t n, void *arg) {
 /* Not asleep: the processor stays as fast as it is, while the housekeeper ends the lease. */
 static void let_lease_end(size_t n, void *arg) {
     const uint64_t start = bench_now_ns();
-    (void)n;
-    (void)arg;
+    (void)n, (void)arg;
     while (bench_now_ns() - start < LEASE_IS_OVER_NS) {
     }
 }
 
-const struct bench_op bench_use_small = {.name = "use", .run = bench_run_use, .arg = &bench_sealed_small};
-const struct bench_op bench_use_other = {.name = "use", .run = bench_run_use, .arg = &sealed_other};
-const struct bench_op bench_use_again = {.name = "use", .run = bench_run_use, .arg = &sealed_again};
-const struct bench_op bench_use_medium = {.name = "use", .run = bench_run_use, .arg = &sealed_medium};
-const struct bench_op bench_use_large = {.name = "use", .run = bench_run_use, .arg = &sealed_large};
-const struct bench_op bench_use_strict = {.name = "use", .run = bench_run_use, .arg = &sealed_strict};
+#define USE(of)                                                                                                        \
+    { .name = "use", .run = bench_run_use, .arg = &(of) }
+
+const struct bench_op bench_use_small = USE(bench_sealed_small);
+const struct bench_op bench_use_other = USE(sealed_other);
+const struct bench_op bench_use_again = USE(sealed_again);
+const struct bench_op bench_use_medium = USE(sealed_medium);
+const struct bench_op bench_use_large = USE(sealed_large);
+const struct bench_op bench_use_strict = USE(sealed_strict);
 const struct bench_op bench_use_first = {
     .name = "use", .run = bench_run_use, .before = let_lease_end, .arg = &bench_sealed_small, .most = 1};
 
 /* ---- take ---- */
 
-struct taking {
-    size_t bytes;
-    uint64_t expected;
-};
-static struct taking small = {SMALL, 0}, medium = {MEDIUM, 0}, large = {LARGE, 0};
+static struct bench_taking take_small = {.bytes = SMALL, .most = MOST_TAKEN},
+                           take_other = {.bytes = SMALL, .most = MOST_TAKEN},
+                           take_medium = {.bytes = MEDIUM, .most = TAKEN_BYTES / MEDIUM},
+                           take_large = {.bytes = LARGE, .most = TAKEN_BYTES / LARGE};
 
-static void before_take(size_t n, void *arg) {
-    const struct taking *taking = arg;
-    for (size_t i = 0; i < n; i++)
-        memcpy(sources + i * taking->bytes, contents, taking->bytes);
+const char *bench_take_start(void *arg) {
+    struct bench_taking *taking = arg;
+    if (taking->sources != NULL) return NULL;
+    taking->sources = bench_malloc(taking->bytes * taking->most);
+    taking->taken = bench_malloc(sizeof(memguard_secret) * taking->most);
+    taking->expected = bench_fingerprint(contents, taking->bytes);
+    return NULL;
 }
 
-static void run_take(size_t n, void *arg) {
-    const struct taking *taking = arg;
+void bench_take_before(size_t n, void *arg) {
+    const struct bench_taking *taking = arg;
     for (size_t i = 0; i < n; i++)
-        bench_must(memguard_secret_take(vault, sources + i * taking->bytes, taking->bytes, MEMGUARD_SEALED, &taken[i]),
+        memcpy(taking->sources + i * taking->bytes, contents, taking->bytes);
+}
+
+void bench_take_run(size_t n, void *arg) {
+    const struct bench_taking *taking = arg;
+    for (size_t i = 0; i < n; i++)
+        bench_must(memguard_secret_take(vault, taking->sources + i * taking->bytes, taking->bytes, MEMGUARD_SEALED,
+                                        &taking->taken[i]),
                    "secret_take");
 }
 
 /* The first one of each batch is opened and looked at: it must be right, and the source must be gone. */
-static void after_take(size_t n, void *arg) {
-    const struct taking *taking = arg;
-    struct bench_secret first = {taken[0], bench_fingerprint(contents, taking->bytes), 0};
+void bench_take_after(size_t n, void *arg) {
+    const struct bench_taking *taking = arg;
+    if (n == 0) return;
+    struct bench_secret first = {taking->taken[0], taking->expected, 0};
     bench_run_use(1, &first);
-    if (bench_fingerprint(sources, taking->bytes) != 0) bench_fail("the source was not wiped");
+    if (bench_fingerprint(taking->sources, taking->bytes) != 0) bench_fail("the source was not wiped");
     for (size_t i = 0; i < n; i++)
-        bench_must(memguard_secret_destroy(&taken[i]), "secret_destroy");
+        bench_must(memguard_secret_destroy(&taking->taken[i]), "secret_destroy");
 }
 
 static void run_take_destroy(size_t n, void *arg) {
-    const struct taking *taking = arg;
+    const struct bench_taking *taking = arg;
     for (size_t i = 0; i < n; i++) {
         memguard_secret secret;
-        memcpy(sources, contents, taking->bytes);
-        bench_must(memguard_secret_take(vault, sources, taking->bytes, MEMGUARD_SEALED, &secret), "secret_take");
+        memcpy(taking->sources, contents, taking->bytes);
+        bench_must(memguard_secret_take(vault, taking->sources, taking->bytes, MEMGUARD_SEALED, &secret),
+                   "secret_take");
         bench_must(memguard_secret_destroy(&secret), "secret_destroy");
     }
 }
 
-const struct bench_op bench_take_small = {
-    .name = "take", .run = run_take, .before = before_take, .after = after_take, .arg = &small, .most = MOST_TAKEN};
-const struct bench_op bench_take_medium = {.name = "take",
-                                           .run = run_take,
-                                           .before = before_take,
-                                           .after = after_take,
-                                           .arg = &medium,
-                                           .most = TAKEN_BYTES / MEDIUM};
-const struct bench_op bench_take_large = {.name = "take",
-                                          .run = run_take,
-                                          .before = before_take,
-                                          .after = after_take,
-                                          .arg = &large,
-                                          .most = TAKEN_BYTES / LARGE};
-const struct bench_op bench_take_destroy = {.name = "take + destroy", .run = run_take_destroy, .arg = &small};
+#define TAKE(of, count)                                                                                                \
+    {                                                                                                                  \
+        .name = "take", .start = bench_take_start, .run = bench_take_run, .before = bench_take_before,                 \
+        .after = bench_take_after, .arg = &(of), .most = (count)                                                       \
+    }
+
+const struct bench_op bench_take_small = TAKE(take_small, MOST_TAKEN);
+const struct bench_op bench_take_other = TAKE(take_other, MOST_TAKEN);
+const struct bench_op bench_take_medium = TAKE(take_medium, TAKEN_BYTES / MEDIUM);
+const struct bench_op bench_take_large = TAKE(take_large, TAKEN_BYTES / LARGE);
+const struct bench_op bench_take_destroy = {
+    .name = "take + destroy", .start = bench_take_start, .run = run_take_destroy, .arg = &take_small};
 
 /* ---- views ---- */
 
-static void run_read(size_t n, void *arg) {
+void bench_run_read(size_t n, void *arg) {
     struct bench_secret *secret = arg;
     for (size_t i = 0; i < n; i++) {
         memguard_view view;
@@ -178,10 +203,18 @@ static void run_write(size_t n, void *arg) {
         touch(secret->secret);
 }
 
-const struct bench_op bench_read_sealed = {.name = "READ view", .run = run_read, .arg = &bench_sealed_small};
-const struct bench_op bench_read_closed = {.name = "READ view", .run = run_read, .arg = &closed};
-const struct bench_op bench_read_mapped = {.name = "READ view", .run = run_read, .arg = &mapped};
-const struct bench_op bench_read_compact = {.name = "READ view", .run = run_read, .arg = &compact};
+#define READ(of)                                                                                                       \
+    { .name = "READ view", .run = bench_run_read, .arg = &(of) }
+
+const struct bench_op bench_read_sealed = READ(bench_sealed_small);
+const struct bench_op bench_read_sealed_other = READ(sealed_other);
+const struct bench_op bench_read_closed = READ(closed);
+const struct bench_op bench_read_mapped = READ(mapped);
+const struct bench_op bench_read_mapped_other = READ(mapped_other);
+const struct bench_op bench_read_mapped_again = READ(mapped_again);
+const struct bench_op bench_read_compact = READ(compact);
+const struct bench_op bench_read_compact_other = READ(compact_other);
+const struct bench_op bench_read_compact_again = READ(compact_again);
 const struct bench_op bench_write_closed = {.name = "WRITE view", .run = run_write, .arg = &closed};
 
 /* ---- making and destroying ---- */
@@ -216,11 +249,6 @@ static void run_touch(size_t n, void *arg) {
     }
 }
 
-void bench_run_copy_closed(size_t n, void *arg) {
-    (void)arg;
-    run_copy(n, &rests[MEMGUARD_CLOSED]);
-}
-
 static void run_vault(size_t n, void *arg) {
     (void)arg;
     for (size_t i = 0; i < n; i++) {
@@ -230,14 +258,13 @@ static void run_vault(size_t n, void *arg) {
     }
 }
 
-const struct bench_op bench_create_closed = {
-    .name = "create + destroy", .run = run_create, .arg = &rests[MEMGUARD_CLOSED]};
-const struct bench_op bench_copy_closed = {.name = "copy + destroy", .run = run_copy, .arg = &rests[MEMGUARD_CLOSED]};
-const struct bench_op bench_touch_closed = {
-    .name = "create + WRITE + destroy", .run = run_touch, .arg = &rests[MEMGUARD_CLOSED]};
-const struct bench_op bench_create_mapped = {
-    .name = "create + destroy", .run = run_create, .arg = &rests[MEMGUARD_MAPPED]};
-const struct bench_op bench_create_compact = {
-    .name = "create + destroy", .run = run_create, .arg = &rests[MEMGUARD_COMPACT]};
-const struct bench_op bench_copy_compact = {.name = "copy + destroy", .run = run_copy, .arg = &rests[MEMGUARD_COMPACT]};
+#define LIFE(title, how, rest)                                                                                         \
+    { .name = (title), .run = (how), .arg = &rests[rest] }
+
+const struct bench_op bench_create_closed = LIFE("create + destroy", run_create, MEMGUARD_CLOSED);
+const struct bench_op bench_copy_closed = LIFE("copy + destroy", run_copy, MEMGUARD_CLOSED);
+const struct bench_op bench_touch_closed = LIFE("create + WRITE + destroy", run_touch, MEMGUARD_CLOSED);
+const struct bench_op bench_create_mapped = LIFE("create + destroy", run_create, MEMGUARD_MAPPED);
+const struct bench_op bench_create_compact = LIFE("create + destroy", run_create, MEMGUARD_COMPACT);
+const struct bench_op bench_copy_compact = LIFE("copy + destroy", run_copy, MEMGUARD_COMPACT);
 const struct bench_op bench_vault = {.name = "vault create + destroy", .run = run_vault};
