@@ -26,8 +26,7 @@ test-long: ## the same and the tests that take hours
 
 bench: ## how fast it is, next to others (BENCH_FLAGS=--quick)
 	@scripts/setup bench
-	@scripts/build bench
-	@build/bench/memguard-bench --json build/bench/results.jsonl $(BENCH_FLAGS)
+	@scripts/bench $(BENCH_FLAGS)
 
 lint: ## clang-tidy over library and command
 	@scripts/setup test

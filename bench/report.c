@@ -62,6 +62,11 @@ void bench_print_left_out(const char *title, const char *why) {
     left_out++;
 }
 
+static int digits(double value, const char *unit) {
+    if (value >= 1000 || (*unit == '\0' && value == (double)(long)value)) return 0;
+    return value >= 100 ? 1 : value >= 10 ? 2 : 3;
+}
+
 static const char *number(char text[24], double value, const char *unit) {
     const char *space = *unit == '\0' || *unit == 'x' ? "" : " ";
     if (strcmp(unit, "ns") == 0 && value >= 1e6)
@@ -69,12 +74,7 @@ static const char *number(char text[24], double value, const char *unit) {
     else if (strcmp(unit, "ns") == 0 && value >= 1e4)
         snprintf(text, 24, "%.1f us", value / 1e3);
     else
-        snprintf(text, 24, "%.*f%s%s",
-                 *unit == '\0' || value >= 1000 ? 0
-                 : value >= 100                 ? 1
-                 : value >= 10                  ? 2
-                                                : 3,
-                 value, space, unit);
+        snprintf(text, 24, "%.*f%s%s", digits(value, unit), value, space, unit);
     return text;
 }
 
