@@ -49,7 +49,7 @@ static void run_add(size_t n, void *arg) {
         atomic_fetch_add_explicit(counter, 1, memory_order_acq_rel);
 }
 
-#ifdef MEMBARRIER_CMD_PRIVATE_EXPEDITED
+#ifdef SYS_membarrier /* its commands are an enum */
 static const char *start_fence(void *arg) {
     (void)arg;
     return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 ? NULL : "no membarrier here";

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { BATCH_US = 100, LEAST_ROUNDS = 3, MOST_ROUNDS = 701, LONG_ROUND_MS = 20, MOST_CALLS = 1 << 20 };
+enum { BATCH_US = 100, LEAST_ROUNDS = 3, MOST_ROUNDS = 701, LONG_ROUND_MS = 20, QUICK_MS = 100, MOST_CALLS = 1 << 20 };
 
 struct bench_state {
     const struct bench_op *ops[2]; /* ours, peer or null */
@@ -89,7 +89,7 @@ static void note_round(struct bench_state *state) {
     state->count++;
 }
 
-/* The first round tells how many more there is time for; of those that take long, one may be all. */
+/* The first round tells how many more there is time for; in a quick run, of those that take long, one may be all. */
 static size_t run_rounds(struct bench_state *state, double budget_ms) {
     for (size_t which = 0; which < 2; which++) /* what others displaced meanwhile is there again */
         if (state->ops[which] != NULL) time_batch(state->ops[which], state->ops[which]->two ? 2 : 1);
@@ -97,7 +97,7 @@ static size_t run_rounds(struct bench_state *state, double budget_ms) {
     note_round(state);
     const double round_ms = (double)(bench_now_ns() - start) / 1e6;
     const size_t count = clamp(budget_ms / (round_ms > 0.001 ? round_ms : 0.001),
-                               round_ms > LONG_ROUND_MS ? 1 : LEAST_ROUNDS, MOST_ROUNDS);
+                               round_ms > LONG_ROUND_MS && budget_ms < QUICK_MS ? 1 : LEAST_ROUNDS, MOST_ROUNDS);
     for (size_t i = 1; i < count; i++)
         note_round(state);
     return count;

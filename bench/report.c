@@ -169,13 +169,13 @@ void bench_json_head(FILE *json, const char *program, const memguard_report *rep
 }
 
 static void json_start(FILE *json, const struct bench_value *value) {
-    fprintf(json, "{\"row\":\"%s\",\"group\":\"%s\",\"title\":\"%s\",\"value\":%.5g,\"unit\":\"%s\"", value->id,
+    fprintf(json, "{\"row\":\"%s\",\"group\":\"%s\",\"title\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"", value->id,
             value->group, value->title, value->value, value->unit);
     if (value->has_bar)
-        fprintf(json, ",\"sense\":\"%s\",\"bar\":%.5g,\"aim\":%.5g,\"met\":%s",
+        fprintf(json, ",\"sense\":\"%s\",\"bar\":%.6g,\"aim\":%.6g,\"met\":%s",
                 value->at_least ? ">=" : "<=", value->bar, value->aim, is_met(value) ? "true" : "false");
     if (value->high > 0)
-        fprintf(json, ",\"p10\":%.5g,\"p90\":%.5g,\"low\":%.5g,\"high\":%.5g", value->p10, value->p90, value->low,
+        fprintf(json, ",\"p10\":%.6g,\"p90\":%.6g,\"low\":%.6g,\"high\":%.6g", value->p10, value->p90, value->low,
                 value->high);
 }
 
@@ -187,8 +187,8 @@ void bench_json_value(FILE *json, const struct bench_value *value) {
 void bench_json_row(FILE *json, const struct bench_row *row, const char *group, const struct bench_result *result) {
     const struct bench_value value = value_of(row, group, result);
     json_start(json, &value);
-    fprintf(json, ",\"bytes\":%zu,\"rounds\":%zu,\"ours\":\"%s\",\"ours_ns\":%.5g",
+    fprintf(json, ",\"bytes\":%zu,\"rounds\":%zu,\"ours\":\"%s\",\"ours_ns\":%.6g",
             row->bytes != 0 ? row->bytes : (size_t)SMALL, result->rounds, row->ours->name, result->ours_ns);
-    if (row->peer != NULL) fprintf(json, ",\"peer\":\"%s\",\"peer_ns\":%.5g", row->peer->name, result->peer_ns);
+    if (row->peer != NULL) fprintf(json, ",\"peer\":\"%s\",\"peer_ns\":%.6g", row->peer->name, result->peer_ns);
     fprintf(json, "}\n");
 }
