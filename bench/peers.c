@@ -75,19 +75,25 @@ static void run_gcrypt(size_t n, void *arg) {
     }
 }
 
-static void start_gcrypt(void) {
-    if (gcry_check_version(NULL) == NULL) bench_fail("gcry_check_version");
-    if (gcry_control(GCRYCTL_INIT_SECMEM, HEAP_BYTES, 0) != 0) bench_fail("libgcrypt's secure memory");
-    if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0) != 0) bench_fail("libgcrypt");
+static bool gcrypt_is_secure(void) {
+    if (gcry_check_version(NULL) == NULL || gcry_control(GCRYCTL_INIT_SECMEM, HEAP_BYTES, 0) != 0 ||
+        gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0) != 0)
+        return false;
     void *p = gcry_malloc_secure(SMALL);
-    if (p == NULL || gcry_is_secure(p) == 0) bench_fail("libgcrypt's secure memory");
+    const bool secure = p != NULL && gcry_is_secure(p) != 0;
     gcry_free(p);
+    return secure;
 }
 
-const struct bench_op bench_gcrypt = {.name = "gcry_malloc_secure + free", .run = run_gcrypt};
-#else
-static void start_gcrypt(void) {}
+static const char *start_gcrypt(void *arg) {
+    static int known = -1;
+    (void)arg;
+    if (known < 0) known = gcrypt_is_secure();
+    return known != 0 ? NULL : "libgcrypt got no secure memory (ulimit -l)";
+}
 
+const struct bench_op bench_gcrypt = {.name = "gcry_malloc_secure + free", .start = start_gcrypt, .run = run_gcrypt};
+#else
 const struct bench_op bench_gcrypt = {.name = "libgcrypt is not built in"};
 #endif
 
@@ -103,17 +109,24 @@ static void run_openssl(size_t n, void *arg) {
 }
 
 /* 2 would mean: a heap, but not locked. */
-static void start_openssl(void) {
-    if (CRYPTO_secure_malloc_init(HEAP_BYTES, HEAP_LEAST) != 1) bench_fail("OpenSSL's secure heap");
+static bool openssl_is_secure(void) {
+    if (CRYPTO_secure_malloc_init(HEAP_BYTES, HEAP_LEAST) != 1) return false;
     void *p = OPENSSL_secure_malloc(SMALL);
-    if (p == NULL || CRYPTO_secure_allocated(p) == 0) bench_fail("OpenSSL's secure heap");
+    const bool secure = p != NULL && CRYPTO_secure_allocated(p) != 0;
     OPENSSL_secure_free(p);
+    return secure;
 }
 
-const struct bench_op bench_openssl = {.name = "OPENSSL_secure_malloc + free", .run = run_openssl};
-#else
-static void start_openssl(void) {}
+static const char *start_openssl(void *arg) {
+    static int known = -1;
+    (void)arg;
+    if (known < 0) known = openssl_is_secure();
+    return known != 0 ? NULL : "OpenSSL got no secure heap (ulimit -l)";
+}
 
+const struct bench_op bench_openssl = {
+    .name = "OPENSSL_secure_malloc + free", .start = start_openssl, .run = run_openssl};
+#else
 const struct bench_op bench_openssl = {.name = "OpenSSL is not built in"};
 #endif
 
@@ -138,6 +151,4 @@ void bench_peers_start(void) {
     bench_fill(contents, sizeof contents);
     pages[0] = make_page();
     pages[1] = make_page();
-    start_gcrypt();
-    start_openssl();
 }

@@ -106,7 +106,8 @@ static const char *size_text(char text[32], size_t bytes) {
 static struct bench_row row_of(struct by_size *one, size_t kind, const struct bench_op *ours,
                                const struct bench_op *peer) {
     static const char *const ids[] = {"use", "take", "use_two", "take_two", "use_openssl", "use_gcrypt", "use_botan"};
-    static const char *const titles[] = {"use", "take", "use, 2 threads", "take, 2 threads", "use", "use", "use"};
+    static const char *const titles[] = {"use",          "take",           "use, 2 threads", "take, 2 threads",
+                                         "use, OpenSSL", "use, libgcrypt", "use, Botan"};
     const size_t bytes = one->boxes[0].bytes;
     char text[32];
     snprintf(one->names[kind][0], sizeof one->names[kind][0], "size_%s_%zu", ids[kind], bytes);

@@ -39,13 +39,13 @@ not_json() { grep -Evc "^\{$text:($text|$number|true|false)(,$text:($text|$numbe
 lines() { grep -c "$1" "$2"; }
 
 # A row of each kind: ratio, speed, time, by size; threads; single calls.
-rows="use use_1m read_compact read_compact_two use_busy floor_hash size_use_16 latency"
+rows=(use use_1m read_compact read_compact_two use_busy floor_hash size_use_16 latency)
 run "$build/memguard-bench" --list
 check "the rows are listed" "0" "$?"
-for row in $rows; do check "$row is a row" "1" "$(lines "^$row\$" "$work/out")"; done
+for row in "${rows[@]}"; do check "$row is a row" "1" "$(lines "^$row\$" "$work/out")"; done
 check "names are unique" "" "$(sort "$work/out" | uniq -d)"
 
-run "$build/memguard-bench" --tiny --json "$work/results" $rows
+run "$build/memguard-bench" --tiny --json "$work/results" "${rows[@]}"
 check "the rows run" "0" "$?"
 check "a line for each in the table" "6" "$(grep -Ec '^  (use, lease running|use, 1 MiB: speed|COMPACT READ view|COMPACT READ view, 2 threads, 1 secret|use  |BLAKE2b: 16 KiB)' "$work/out")"
 check "all lines are JSON" "0" "$(not_json "$work/results")"
@@ -87,7 +87,7 @@ done
 
 if command -v gnuplot >/dev/null 2>&1; then
     run sh "$source/scripts/bench-plots" "$work/results" "$work/plots"
-    check "what there are results for is drawn" "0 busy.svg latency.svg" "$? $(ls "$work/plots" | tr '\n' ' ' | sed 's/ $//')"
+    check "what there are results for is drawn" "0 busy.svg latency.svg" "$? $(cd "$work/plots" && echo *)"
     check "as SVG" "1" "$(lines '</svg>' "$work/plots/latency.svg")"
 else
     skip "there is no gnuplot"
