@@ -325,7 +325,7 @@ static int grow_slots(struct store *store, enum mg__kind kind, struct mg__region
 static memguard_status grow_and_take(enum mg__kind kind, struct mg__region **region) {
     struct store *store = &stores[kind];
     mg__mutex_lock(&store->grow);
-    *region = mg__fifo_pop(&store->free_slots);
+    *region = mg__fifo_pop_patiently(&store->free_slots);
     const int error = *region == NULL ? grow_slots(store, kind, region) : 0;
     mg__mutex_unlock(&store->grow);
     return error == 0 ? MEMGUARD_OK : mg__budget_fail(kind, error, mg__sys_page());

@@ -57,6 +57,16 @@ struct mg__region *mg__fifo_pop(struct mg__fifo *fifo) {
     }
 }
 
+enum { MOST_STEPS = 2000 }; /* about a second */
+
+struct mg__region *mg__fifo_pop_patiently(struct mg__fifo *fifo) {
+    struct mg__region *region = NULL;
+    unsigned step = 0;
+    while ((region = mg__fifo_pop(fifo)) == NULL && mg__fifo_count(fifo) != 0 && step < MOST_STEPS)
+        mg__sys_backoff(&step);
+    return region;
+}
+
 void mg__fifo_forget(struct mg__fifo *fifo) {
     struct mg__fifo_cell *cells = atomic_exchange(&fifo->cells, NULL);
     atomic_store(&fifo->head, 0);

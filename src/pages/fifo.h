@@ -20,8 +20,11 @@ struct mg__fifo {
 };
 
 MG_MUST_USE int mg__fifo_start(struct mg__fifo *fifo);
-/* NULL when empty or not started. */
+/* NULL when empty, when not started, or when whoever pushes what is next has not come to its end. */
 struct mg__region *mg__fifo_pop(struct mg__fifo *fifo);
+/* The same, but waits for such a one, who may have lost the processor. For a second at the most: it may be this very
+ * thread, interrupted by a signal. */
+struct mg__region *mg__fifo_pop_patiently(struct mg__fifo *fifo);
 /* false when full. */
 MG_MUST_USE bool mg__fifo_push(struct mg__fifo *fifo, struct mg__region *region);
 /* Empty and not started again, whatever is in it. */

@@ -2,6 +2,8 @@
  * system call that reads from the address), so that no test needs a signal. */
 #include "white.h"
 
+#include "pages/fifo.h"
+
 #include <alloca.h>
 #include <sys/sysinfo.h>
 
@@ -21,6 +23,22 @@ static struct mg__region *take_open(enum mg__kind kind, size_t bytes) {
 }
 
 /* ---- canaries ---- */
+
+TEST(long_fills_hold_the_pattern_at_any_alignment_and_keep_to_their_bounds) {
+    enum { MOST = 3 * 4096 };
+    static _Alignas(16) unsigned char bytes[MOST], pattern[16];
+    const size_t sizes[] = {1, 15, 2047, 2048, 2049, 2063, 2064, 4096, 4111, 6144, 10007};
+    mg__canary_fill(pattern, sizeof pattern);
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
+        for (size_t from = 16; from < 33; from++) {
+            size_t wrong = 0;
+            memset(bytes, 0, sizeof bytes);
+            mg__canary_fill(bytes + from, sizes[s]);
+            for (size_t i = 0; i < sizeof bytes; i++)
+                wrong += bytes[i] != (i >= from && i < from + sizes[s] ? pattern[i % 16] : 0);
+            CHECK(wrong == 0);
+        }
+}
 
 TEST(pattern_has_no_zero_byte_and_repeats_every_16) {
     unsigned char bytes[64 + 48];
@@ -663,6 +681,32 @@ static void body_work(void *arg) {
     atomic_fetch_sub(&at_work, 1);
 }
 
+static struct mg__fifo half_pushed;
+static struct mg__region pushed_late;
+
+/* The second half of a push, whose first half was done before. */
+static void *push_rest(void *unused) {
+    (void)unused;
+    sleep_ms(20);
+    struct mg__fifo_cell *cell = atomic_load(&half_pushed.cells);
+    cell->region = &pushed_late;
+    atomic_store(&cell->sequence, 1);
+    return NULL;
+}
+
+TEST(a_push_under_way_is_waited_for_and_not_taken_for_an_empty_queue) {
+    pthread_t thread;
+    CHECK(mg__fifo_pop_patiently(&half_pushed) == NULL);
+    CHECK(mg__fifo_start(&half_pushed) == 0);
+    CHECK(mg__fifo_pop_patiently(&half_pushed) == NULL);
+    atomic_store(&half_pushed.tail, 1);
+    CHECK(mg__fifo_pop(&half_pushed) == NULL);
+    CHECK(pthread_create(&thread, NULL, push_rest, NULL) == 0);
+    CHECK(mg__fifo_pop_patiently(&half_pushed) == &pushed_late);
+    CHECK(pthread_join(thread, NULL) == 0);
+    mg__fifo_forget(&half_pushed);
+}
+
 static void *call_often(void *arg) {
     (void)arg;
     for (int i = 0; i < 3000; i++) CHECK(mg__bench_call(KIND, body_work, NULL, MG_BENCH_SHALLOW) == MEMGUARD_OK);
@@ -860,6 +904,8 @@ int main(void) {
     RUN(pattern_has_no_zero_byte_and_repeats_every_16);
     RUN(pattern_depends_on_the_address_alone);
     RUN(intact_notices_any_changed_byte_at_any_alignment);
+    RUN(long_fills_hold_the_pattern_at_any_alignment_and_keep_to_their_bounds);
+    RUN(a_push_under_way_is_waited_for_and_not_taken_for_an_empty_queue);
     RUN(slot_is_closed_when_taken_and_closed_when_given);
     RUN(data_ends_flush_at_a_guard_on_both_sides);
     RUN(given_slot_holds_the_pattern_instead_of_the_data);
