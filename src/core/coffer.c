@@ -616,7 +616,8 @@ static uint64_t tend_lease(struct mg__coffer *coffer, uint64_t now_ns) {
     const uint64_t end = atomic_load_explicit(&coffer->lease_end_ns, memory_order_relaxed);
     if (end != 0 && now_ns < end) return end;
     if (end != 0) end_lease(coffer, now_ns);
-    const bool is_watched = coffer->came_soon && now_ns - coffer->last_end_ns < WATCHED_LEASES * coffer->policy.lease_ns;
+    const bool is_watched =
+        coffer->came_soon && now_ns - coffer->last_end_ns < WATCHED_LEASES * coffer->policy.lease_ns;
     if (coffer->leases == coffer->seen_leases && !is_watched) return UINT64_MAX;
     coffer->seen_leases = coffer->leases;
     return now_ns + coffer->policy.lease_ns;
