@@ -153,9 +153,13 @@ tools_are() { # NAME
     is_clean "$1: destroyed: the key" "$(cell "this process" 3)"
 }
 
-begin=$(date +%s)
+children_seconds() { # of processor time, so far: how long it takes says more of what else the machine does
+    times >"$work/times"
+    awk 'NR == 2 { gsub(/[ms]/, " "); print int($1 * 60 + $2 + $3 * 60 + $4) }' "$work/times"
+}
+begin=$(children_seconds)
 run demo 0 demo
-end=$(date +%s)
+end=$(children_seconds)
 story demo
 if [ $have_gcore = yes ] && grep -q "could not check: core: " "$out"; then
     skip "core files: $(grep "could not check: core: " "$out")"
@@ -167,7 +171,7 @@ core_is demo "plain heap child" FOUND
 core_is demo "vault child, sealed" -
 grep -q '^  no dump  *yes' "$out" && core_is demo "vault child, in use" -
 has demo "What this does not protect" "$out"
-check "demo: it takes less than 10 s" "$([ $((end - begin)) -lt 10 ] && echo yes)" yes
+check "demo: it takes less than 10 s of processor time" "$([ $((end - begin)) -lt 10 ] && echo yes)" yes
 esc=$(printf '\033')
 hasnot "demo: colour, not on a terminal" "$esc" "$out"
 
@@ -251,7 +255,7 @@ check "children left" "$(holders)" ""
 "$command" demo >/dev/null 2>&1 </dev/null &
 demo=$!
 seen=""
-while kill -0 $demo 2>/dev/null; do seen=$seen$(holders); done
+while [ -z "$seen" ] && kill -0 $demo 2>/dev/null; do seen=$(holders); done
 wait $demo
 check "children are seen while it runs" "$([ -n "$seen" ] && echo yes)" yes
 for delay in 0.02 0.06 0.1 0.15 0.2 0.3; do
