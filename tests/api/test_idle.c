@@ -41,17 +41,32 @@ struct cost {
     unsigned long long wakeups, ns, ms;
 };
 
-static unsigned long long first_number(int task, const char *file, const char *name) {
-    char path[64], line[256];
-    unsigned long long number = 0;
+/* What follows the name in a file of the task. */
+static int read_value(int task, const char *file, const char *name, char value[256]) {
+    char path[64];
     int found = 0;
     snprintf(path, sizeof path, "/proc/self/task/%d/%s", task, file);
     FILE *from = fopen(path, "r");
-    while (from != NULL && !found && fgets(line, sizeof line, from) != NULL)
-        if (strncmp(line, name, strlen(name)) == 0) found = sscanf(line + strlen(name), "%llu", &number) == 1;
+    while (from != NULL && !found && fgets(value, 256, from) != NULL)
+        found = strncmp(value, name, strlen(name)) == 0;
     if (from != NULL) fclose(from);
-    CHECK(found);
+    if (found) memmove(value, value + strlen(name), strlen(value + strlen(name)) + 1);
+    return found;
+}
+
+static unsigned long long first_number(int task, const char *file, const char *name) {
+    char value[256];
+    unsigned long long number = 0;
+    CHECK(read_value(task, file, name, value) && sscanf(value, "%llu", &number) == 1);
     return number;
+}
+
+/* It may just begin, on a busy machine. */
+static void wait_until_asleep(int task) {
+    char state[256] = "";
+    for (const uint64_t end = now_ms() + 10000; now_ms() < end; sleep_ms(10))
+        if (read_value(task, "status", "State:\t", state) && state[0] == 'S') return;
+    CHECK(state[0] == 'S');
 }
 
 static struct cost cost_so_far(int task) {
@@ -75,7 +90,7 @@ static int without_secrets(void *unused) {
     vaults[0] = first_vault(&housekeeper);
     for (int i = 1; i < VAULTS; i++)
         vaults[i] = vault_make();
-    sleep_ms(50); /* it may just begin */
+    wait_until_asleep(housekeeper);
     const struct cost cost = cost_of_watching(housekeeper);
     printf("%d vaults without secrets: %llu wake-ups in %d ms\n", VAULTS, cost.wakeups, WATCH_MS);
     CHECK(cost.wakeups == 0 && cost.ns == 0);
