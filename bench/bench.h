@@ -137,7 +137,6 @@ struct bench_taking {
 void bench_ours_start(void);
 void bench_ours_stop(void);
 void bench_ours_report(memguard_report *report);
-memguard_vault *bench_vault_of_ours(void);
 const unsigned char *bench_contents(void); /* HUGE_BYTES of them */
 /* Null, or why it could not be made. */
 const char *bench_secret_make(struct bench_secret *made, size_t bytes, uint32_t rest);

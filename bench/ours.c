@@ -65,7 +65,6 @@ void bench_ours_stop(void) {
 }
 
 void bench_ours_report(memguard_report *report) { bench_must(memguard_vault_report(vault, report), "vault_report"); }
-memguard_vault *bench_vault_of_ours(void) { return vault; }
 const unsigned char *bench_contents(void) { return contents; }
 
 static void right(const struct bench_secret *secret) {

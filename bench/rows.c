@@ -112,7 +112,7 @@ static struct bench_row rows[256] = {
     TIME("floor_add_two", "atomic add, 2 threads, a word each", bench_floor_add_two, 0, 0),
     TIME("floor_add_two_same", "atomic add, 2 threads, 1 word", bench_floor_add_two_same, 0, 0),
     TIME("floor_subkey", "HSalsa20: subkey", bench_floor_subkey, 0, 0),
-    TIME("floor_block", "Salsa20: 64 bytes", bench_floor_block, 0, 0),
+    TIME("floor_block", "Salsa20: a block", bench_floor_block, 0, 0),
     TIME("floor_tag", "Poly1305: 32 bytes", bench_floor_tag, 0, 0),
     TIME("floor_wipe", "wipe 2 KiB", bench_floor_wipe, 0, 0),
     TIME("floor_hash", "BLAKE2b: 16 KiB", bench_floor_hash, 0, 0),
@@ -123,7 +123,7 @@ static struct bench_row rows[256] = {
     TIME("floor_random", "getrandom: 32 bytes", bench_floor_random, 0, 0),
     TIME("floor_fence", "membarrier", bench_floor_fence, 0, 0),
     TIME("floor_flip", "mprotect pair + touch", bench_flip, 0, 0),
-    TIME("floor_flip_busy", "mprotect pair + touch, beside a busy", bench_flip_busy, 0, 0),
+    TIME("floor_flip_busy", "mprotect pair + touch, busy thread", bench_flip_busy, 0, 0),
 
     HEADING("by size"),
 };

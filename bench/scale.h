@@ -5,7 +5,7 @@
 
 #include "bench.h"
 
-enum { SCALE_VALUES = 5 };
+enum { SCALE_VALUES = 14 };
 #define SCALE_NONE (-1.0) /* no such value here */
 
 struct scale_setup {
