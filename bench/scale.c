@@ -116,7 +116,7 @@ struct running {
     int from;
 };
 
-static void run_in_child(const struct measurement *what, const struct scale_setup *setup, int to) {
+static _Noreturn void run_in_child(const struct measurement *what, const struct scale_setup *setup, int to) {
     struct answer answer;
     memset(&answer, 0, sizeof answer);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
