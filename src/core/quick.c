@@ -14,7 +14,7 @@ static inline void write_slot(unsigned char *data, const void *from, size_t byte
 
 static inline bool make_noted(struct mg__thread *thread, const struct mg__vault *vault, const void *from, size_t bytes,
                               uint32_t flags, memguard_secret *secret) {
-    struct mg__compact_line *line = mg__compact_line_of(&thread->slots, vault->arena, bytes);
+    struct mg__compact_line *line = mg__compact_line_of(&thread->slots, vault->arena, mg__compact_class(bytes));
     if (MG_UNLIKELY(!mg__compact_line_has_slots(line))) return false;
     if (MG_UNLIKELY(atomic_load_explicit(&thread->indices.count, memory_order_relaxed) == 0)) return false;
     const struct mg__compact_slot slot = mg__compact_line_take(line);
@@ -31,7 +31,7 @@ static inline bool make(const memguard_vault *token, const void *from, size_t by
     struct mg__vault *vault = mg__vault_of_token(token);
     if (MG_UNLIKELY((flags & ~(uint32_t)MEMGUARD_FROZEN) != MEMGUARD_COMPACT || bytes - 1 >= MG_COMPACT_MOST))
         return false;
-    if (MG_UNLIKELY(thread == NULL || thread->scope != NULL || vault == NULL || !mg__sys_is_plain_owner()))
+    if (MG_UNLIKELY(thread == NULL || thread->scope != NULL || vault == NULL || !mg__sys_is_surely_owner()))
         return false;
     const bool made = MG_LIKELY(mg__making_begin(thread, vault, token)) &&
                       MG_LIKELY(atomic_load_explicit(&vault->quick, memory_order_relaxed) != 0) &&
@@ -77,7 +77,7 @@ static inline void end(struct mg__entry *entry) {
 
 memguard_status memguard_secret_destroy(memguard_secret *secret) {
     if (MG_UNLIKELY(secret == NULL)) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    struct mg__entry *entry = MG_LIKELY(mg__sys_is_plain_owner()) ? mg__entry_doom_quickly(secret->id) : NULL;
+    struct mg__entry *entry = MG_LIKELY(mg__sys_is_surely_owner()) ? mg__entry_doom_quickly(secret->id) : NULL;
     if (MG_UNLIKELY(entry == NULL)) return mg__secret_destroy(secret);
     secret->id = 0;
     if (MG_LIKELY(in_compact_slot(entry)))

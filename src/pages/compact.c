@@ -43,8 +43,6 @@ const uint8_t mg__compact_classes[LANES + 1] = {
     8, 8,  8,  9,  9,  9,  9,  9,  9,  9,  9,  10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
     10, 10, 10, 10, 10, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11};
 
-static unsigned class_of(size_t bytes) { return mg__compact_classes[(bytes + 15) / 16]; }
-
 static struct page *page_of(const struct mg__compact_arena *arena, uint64_t number) {
     const uint64_t page = number >> SLOT_BITS;
     struct page *block = atomic_load_explicit(&arena->blocks[(page / PAGES_PER_BLOCK) % BLOCKS], memory_order_acquire);
@@ -251,20 +249,21 @@ static MG_COLD memguard_status take_shared(struct mg__compact_arena *arena, unsi
 }
 
 memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, struct mg__compact_slot *slot) {
-    struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, bytes);
-    if (MG_UNLIKELY(!mg__compact_line_has_slots(line))) return take_shared(arena, class_of(bytes), slot);
+    const unsigned class = mg__compact_class(bytes);
+    struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, class);
+    if (MG_UNLIKELY(!mg__compact_line_has_slots(line))) return take_shared(arena, class, slot);
     *slot = mg__compact_line_take(line);
     return MEMGUARD_OK;
 }
 
 bool mg__compact_intact(const struct mg__compact_slot *slot, size_t bytes) {
-    const size_t behind = capacities[class_of(bytes)] - bytes + CANARY;
+    const size_t behind = capacities[mg__compact_class(bytes)] - bytes + CANARY;
     return mg__canary_intact(slot->data - CANARY, CANARY) && mg__canary_intact(slot->data + bytes, behind);
 }
 
 /* The line is another's, or full: then half of it goes, too. */
 static MG_COLD void give_shared(struct mg__compact_arena *arena, struct mg__compact_slot slot, unsigned class) {
-    struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, capacities[class]);
+    struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, class);
     if (line != NULL) move_out(line, line->most / 2);
     if (line == NULL) line = take_over(arena, class);
     if (line != NULL)
@@ -274,9 +273,9 @@ static MG_COLD void give_shared(struct mg__compact_arena *arena, struct mg__comp
 }
 
 bool mg__compact_give(struct mg__compact_arena *arena, struct mg__compact_slot slot, size_t bytes) {
-    const unsigned class = class_of(bytes);
+    const unsigned class = mg__compact_class(bytes);
+    struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, class);
     if (MG_UNLIKELY(!mg__canary_end(slot.data, bytes, slot.data + capacities[class] + CANARY))) return false;
-    struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, bytes);
     if (MG_LIKELY(line != NULL && atomic_load_explicit(&line->count, memory_order_relaxed) < line->most))
         put(line, slot);
     else

@@ -6,14 +6,16 @@
 #include "pages/bank.h"
 
 extern const uint8_t mg__compact_classes[]; /* by the number of 16-byte lanes, rounded up */
+/* Of slots for so many bytes, at most MG_COMPACT_MOST. */
+static inline unsigned mg__compact_class(size_t bytes) { return mg__compact_classes[(bytes + 15) / 16]; }
 
 static inline struct mg__compact_line *mg__compact_line_at(struct mg__compact_cache *cache, uintptr_t tag) {
     return &cache->lines[(tag + (tag >> 12)) % MG_COMPACT_LINES];
 }
-/* The line for slots of so many bytes (at most MG_COMPACT_MOST); NULL: there is none. */
+/* NULL: there is none. */
 static inline struct mg__compact_line *mg__compact_line_of(struct mg__compact_cache *cache,
-                                                           const struct mg__compact_arena *arena, size_t bytes) {
-    const uintptr_t tag = (uintptr_t)arena | mg__compact_classes[(bytes + 15) / 16];
+                                                           const struct mg__compact_arena *arena, unsigned class) {
+    const uintptr_t tag = (uintptr_t)arena | class;
     if (MG_UNLIKELY(cache == NULL)) return NULL;
     struct mg__compact_line *line = mg__compact_line_at(cache, tag);
     return MG_LIKELY(atomic_load_explicit(&line->tag, memory_order_relaxed) == tag) ? line : NULL;

@@ -175,6 +175,13 @@ extern void (*_Atomic mg__sys_on_fork)(enum mg__fork_event event);
 /* True in the thread that forks, from the first handler to the last. */
 bool mg__sys_is_forking(void);
 
+/* The fork word if it is trusted, else one that says nothing: one look, for those who have another way when it does not say OWNER. */
+extern const _Atomic uint32_t *_Atomic mg__sys_owner_word;
+static inline bool mg__sys_is_surely_owner(void) {
+    const _Atomic uint32_t *word = atomic_load_explicit(&mg__sys_owner_word, memory_order_acquire);
+    return atomic_load_explicit(word, memory_order_relaxed) == MG_FORK_OWNER;
+}
+
 static inline bool mg__sys_is_refused_child(void) {
     const _Atomic uint32_t *word = atomic_load_explicit(&mg__sys_fork_word, memory_order_acquire);
     if (MG_UNLIKELY(word == NULL)) return false;

@@ -584,6 +584,8 @@ bool mg__sys_stack_bounds_known(uintptr_t *low, uintptr_t *high) {
 
 _Atomic uint32_t *_Atomic mg__sys_fork_word;
 bool mg__sys_fork_word_trusted;
+static const _Atomic uint32_t says_nothing = MG_FORK_CHILD;
+const _Atomic uint32_t *_Atomic mg__sys_owner_word = &says_nothing;
 static pid_t owner;
 
 bool mg__sys_fork_by_pid(void) { return getpid() != owner; }
@@ -657,6 +659,7 @@ static int make_mark(void) {
     mg__sys_fork_word_trusted = mg__sys_zero_on_fork((void *)word, mg__sys_page()) == 0;
     owner = getpid();
     atomic_store(word, MG_FORK_OWNER);
+    if (mg__sys_fork_word_trusted) atomic_store_explicit(&mg__sys_owner_word, word, memory_order_release);
     atomic_store_explicit(&mg__sys_fork_word, word, memory_order_release); /* publishes the rest */
     return 0;
 }
