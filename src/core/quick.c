@@ -4,12 +4,13 @@
 #include "core/origin.h"
 #include "core/vault.h"
 #include "pages/compact.h"
+#include "sys/copy.h"
 
 /* ---- making ---- */
 
 static inline void write_slot(unsigned char *data, const void *from, size_t bytes) {
     static const unsigned char zeros[MG_COMPACT_MOST];
-    mg__arch_copy_cleanly(data, from != NULL ? from : zeros, bytes);
+    mg__copy_cleanly(data, from != NULL ? from : zeros, bytes);
 }
 
 static inline bool make_noted(struct mg__thread *thread, const struct mg__vault *vault, const void *from, size_t bytes,

@@ -210,7 +210,7 @@ enum { MG_COMPACT_MOST = 1024 }; /* longer ones get guarded regions: stronger, n
 
 /* A few free slots that a thread keeps for itself, so that it takes and gives them without an atomic step. A line holds those of one
  * size class of one arena. An owner who destroys an arena has its slots forgotten first, by every thread. */
-enum { MG_COMPACT_LINES = 8, MG_COMPACT_KEPT = 8 };
+enum { MG_COMPACT_LINES = 8, MG_COMPACT_KEPT = 7 };
 struct mg__compact_cache {
     struct mg__compact_line {
         _Atomic uintptr_t tag;  /* arena | class; changes only while the line is empty */

@@ -228,8 +228,7 @@ void mg__compact_forget(struct mg__compact_cache *cache, const struct mg__compac
     }
 }
 
-static inline void put(struct mg__compact_line *line, struct mg__compact_slot slot) {
-    const uint32_t count = atomic_load_explicit(&line->count, memory_order_relaxed);
+static inline void put(struct mg__compact_line *line, uint32_t count, struct mg__compact_slot slot) {
     line->slots[count] = (struct mg__compact_kept){~(uintptr_t)slot.data, slot.place};
     atomic_store_explicit(&line->count, count + 1, memory_order_release);
 }
@@ -267,7 +266,7 @@ static MG_COLD void give_shared(struct mg__compact_arena *arena, struct mg__comp
     if (line != NULL) move_out(line, line->most / 2);
     if (line == NULL) line = take_over(arena, class);
     if (line != NULL)
-        put(line, slot);
+        put(line, atomic_load_explicit(&line->count, memory_order_relaxed), slot);
     else
         push(arena, &arena->stacks[class], slot.place);
 }
@@ -276,8 +275,9 @@ bool mg__compact_give(struct mg__compact_arena *arena, struct mg__compact_slot s
     const unsigned class = mg__compact_class(bytes);
     struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, class);
     if (MG_UNLIKELY(!mg__canary_end(slot.data, bytes, slot.data + capacities[class] + CANARY))) return false;
-    if (MG_LIKELY(line != NULL && atomic_load_explicit(&line->count, memory_order_relaxed) < line->most))
-        put(line, slot);
+    const uint32_t count = line == NULL ? 0 : atomic_load_explicit(&line->count, memory_order_relaxed);
+    if (MG_LIKELY(line != NULL && count < line->most))
+        put(line, count, slot);
     else
         give_shared(arena, slot, class);
     return true;

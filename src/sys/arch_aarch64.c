@@ -73,11 +73,6 @@ __asm__(
                      ".cfi_endproc\n"
                      ".size mg__arch_clear_registers, .-mg__arch_clear_registers\n");
 
-void mg__arch_copy_cleanly(void *to, const void *from, size_t bytes) {
-    memcpy(to, from, bytes);
-    mg__arch_clear_registers();
-}
-
 void mg__arch_init(void) {}
 
 bool mg__arch_has_private_stacks(void) { return true; }

@@ -17,11 +17,6 @@ __attribute__((noinline)) void mg__arch_wipe_below(size_t bytes) {
     __asm__ volatile("" : : "r"(block) : "memory");
 }
 
-void mg__arch_copy_cleanly(void *to, const void *from, size_t bytes) {
-    memcpy(to, from, bytes);
-    mg__arch_clear_registers();
-}
-
 void mg__arch_init(void) {}
 
 bool mg__arch_has_private_stacks(void) { return false; }

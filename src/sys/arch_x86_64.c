@@ -52,38 +52,6 @@ __asm__(".text\n"
         ".cfi_endproc\n"
         ".size mg__arch_wipe_below, .-mg__arch_wipe_below\n");
 
-/* rdi = to, rsi = from, rdx = bytes. By 16 bytes, the last ones again with what came before them; fewer than 16 one by one. */
-__asm__(".text\n"
-        ".globl mg__arch_copy_cleanly\n"
-        ".hidden mg__arch_copy_cleanly\n"
-        ".type mg__arch_copy_cleanly, @function\n"
-        "mg__arch_copy_cleanly:\n"
-        ".cfi_startproc\n"
-        "endbr64\n"
-        "sub $16, %rdx\n"
-        "jb 2f\n"
-        "movups (%rsi,%rdx), %xmm0\n"
-        "movups %xmm0, (%rdi,%rdx)\n"
-        "test %rdx, %rdx\n"
-        "1: jle 4f\n"
-        "movups (%rsi), %xmm0\n"
-        "movups %xmm0, (%rdi)\n"
-        "add $16, %rsi\n"
-        "add $16, %rdi\n"
-        "sub $16, %rdx\n"
-        "jmp 1b\n"
-        "2: add $16, %rdx\n"
-        "3: sub $1, %rdx\n"
-        "jb 4f\n"
-        "movzbl (%rsi,%rdx), %eax\n"
-        "movb %al, (%rdi,%rdx)\n"
-        "jmp 3b\n"
-        "4: pxor %xmm0, %xmm0\n"
-        "xor %eax, %eax\n"
-        "ret\n"
-        ".cfi_endproc\n"
-        ".size mg__arch_copy_cleanly, .-mg__arch_copy_cleanly\n");
-
 #define CLEAR_GENERAL                                                                                                  \
     "xor %eax, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n xor %esi, %esi\n xor %edi, %edi\n"                             \
     "xor %r8d, %r8d\n xor %r9d, %r9d\n xor %r10d, %r10d\n xor %r11d, %r11d\n ret\n"

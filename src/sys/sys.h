@@ -203,8 +203,6 @@ static inline bool mg__sys_is_plain_owner(void) {
 void mg__arch_call_on(void *top, void (*fn)(void *), void *arg);
 /* Clears the vector registers and those general registers that a call may change. */
 void mg__arch_clear_registers(void);
-/* Copies, and leaves nothing of it in registers. */
-void mg__arch_copy_cleanly(void *to, const void *from, size_t bytes);
 /* Wipes `bytes` bytes below its own return address, without a frame of its own. */
 void mg__arch_wipe_below(size_t bytes);
 /* What mg__arch_clear_registers uses on this processor; called once. */
