@@ -108,7 +108,7 @@ static int listen_on_loopback(void) {
 static const int calls[] = {SYS_mprotect,    SYS_futex,           SYS_getrandom, SYS_clock_gettime, SYS_clock_nanosleep,
                             SYS_sched_yield, SYS_restart_syscall, SYS_munmap,    SYS_madvise,       SYS_rt_sigprocmask,
                             SYS_exit,        SYS_accept,          SYS_read,      SYS_sendto,        SYS_close,
-                            SYS_exit_group};
+                            SYS_exit_group,  SYS_membarrier};
 enum { CALLS = sizeof calls / sizeof calls[0] };
 
 static void confine(void) {
