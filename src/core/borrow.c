@@ -235,6 +235,7 @@ static memguard_status use_once(uint64_t id, struct use *use) {
 
 static memguard_status use_secret(uint64_t id, struct use *use) {
     unsigned step = 0;
+    mg__entry_prefetch(id); /* its second line would come only after the pin, which waits for the first */
     use->borrow.thread = mg__thread_self();
     if (MG_UNLIKELY(use->borrow.thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
     for (;;) {
@@ -251,6 +252,8 @@ memguard_status memguard_secret_use(memguard_secret secret, memguard_fn *fn, voi
     if (MG_UNLIKELY(fn == NULL)) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     return use_secret(secret.id, &use);
 }
+
+void memguard_secret_prefetch(memguard_secret secret) { mg__entry_prefetch(secret.id); }
 
 memguard_status mg__secret_use_within(memguard_secret secret, memguard_fn *fn, void *arg, int *result) {
     struct use use = {.fn = fn, .arg = arg, .result = result, .ours = true};

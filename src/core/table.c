@@ -7,9 +7,7 @@
 
 enum { SEGMENTS = 1 << (28 - MG_SEGMENT_BITS), SHARDS = 16, BATCH = 64 };
 
-/* So few entries lie in small pages, the others in huge ones: a process with three secrets does not pay for two megabytes, and in one
- * with millions a look-up does not wait for page tables. */
-enum { SMALL_BYTES = 2 << 20, FEW = SMALL_BYTES / sizeof(struct mg__entry) };
+enum { HUGE_BYTES = 2 << 20 }; /* of a huge page, where there are such */
 
 struct shard {
     _Alignas(MG_CACHE_LINE) _Atomic uint64_t head; /* tag << 32 | index + 1 */
@@ -128,19 +126,19 @@ static memguard_status add_segment(uint32_t first) {
     struct mg__segment *segment = mg__sys_map_aligned_table(sizeof *segment, MG_SEGMENT_SPACE, &error);
     if (segment == NULL) return mg__budget_fail(MG_KIND_PLAIN, error, sizeof *segment);
     segment->first = first;
-    /* Of extras there are few. Refused: more memory is taken than is needed. */
+    /* Not before they are full: three secrets shall not take megabytes. Refused: then they do. */
     (void)mg__sys_huge_pages(segment, sizeof *segment, false);
     atomic_store_explicit(&segments[first >> MG_SEGMENT_BITS], segment, memory_order_release);
     return MEMGUARD_OK;
 }
 
-/* Before the first entry of a huge page is touched. Refused: look-ups take longer. */
-static void prefer_huge_pages(uint32_t first) {
-    const bool now = first < MG_SEGMENT ? first == FEW - FEW % BATCH : first % MG_SEGMENT == 0;
-    if (MG_LIKELY(!now)) return;
-    struct mg__segment *segment = mg__segment_of(known_entry(first));
-    const size_t small = first < MG_SEGMENT ? SMALL_BYTES : 0;
-    (void)mg__sys_huge_pages((unsigned char *)segment + small, sizeof segment->entries - small, true);
+/* A batch was made: what it has filled may become huge pages, so that look-ups among millions do not wait for page tables. Asked for
+ * only now, the kernel does it when it has time; asked before, whoever touches them first would wait until it has found
+ * two megabytes in one piece. Refused: look-ups take longer. */
+static void offer_huge_pages(uint32_t first) {
+    const size_t low = first % MG_SEGMENT * sizeof(struct mg__entry), high = low + BATCH * sizeof(struct mg__entry);
+    if (MG_LIKELY(low / HUGE_BYTES == high / HUGE_BYTES)) return;
+    (void)mg__sys_huge_pages(mg__segment_of(known_entry(first)), high / HUGE_BYTES * HUGE_BYTES, true);
 }
 
 static memguard_status grow(struct shard *shard) {
@@ -152,9 +150,9 @@ static memguard_status grow(struct shard *shard) {
         return mg__fail(MEMGUARD_ERR_LIMIT, 0, "the handle table is full: %u handles were made", first);
     if (mg__entry_by_index(first) == NULL) status = add_segment(first);
     if (status != MEMGUARD_OK) return status;
-    prefer_huge_pages(first);
     for (uint32_t i = 0; i < BATCH; i++)
         atomic_store_explicit(&known_entry(first + i)->word, (uint64_t)generation << 32, memory_order_relaxed);
+    offer_huge_pages(first);
     atomic_store(&made, first + BATCH);
     for (uint32_t i = 0; i + 1 < BATCH; i++)
         link_to(first + i, first + i + 1);
