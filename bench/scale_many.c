@@ -51,14 +51,15 @@ static void use_all(const memguard_secret *secrets, size_t count) {
     if (right != count) bench_fail("the bytes shown are not those that were put in");
 }
 
-#ifdef BENCH_HAVE_PREFETCH
-static void use_in_batches(const memguard_secret *secrets, size_t count) {
-    for (size_t i = 0; i < count; i += AHEAD) {
-        memguard_secret_prefetch(secrets + i, AHEAD);
-        use_all(secrets + i, AHEAD);
+/* Each is announced some uses ahead. */
+static void use_announced(const memguard_secret *secrets, size_t count) {
+    size_t right = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) memguard_secret_prefetch(secrets[i + AHEAD]);
+        bench_must(memguard_secret_use(secrets[i], scale_look, &right, NULL), "secret_use");
     }
+    if (right != count) bench_fail("the bytes shown are not those that were put in");
 }
-#endif
 
 static double time_of(void (*how)(const memguard_secret *, size_t), const memguard_secret *secrets) {
     const uint64_t start = bench_now_ns();
@@ -71,11 +72,7 @@ static void measure_random(size_t count, unsigned rounds, double values[SCALE_VA
     static double more[MOST_ROUNDS], all[MOST_ROUNDS], batches[MOST_ROUNDS];
     for (size_t i = 0, at = 0; i < rounds; i++, at = (at + 2 * (size_t)ROUND) % (count - 2 * (size_t)ROUND)) {
         all[i] = time_of(use_all, handles + at);
-#ifdef BENCH_HAVE_PREFETCH
-        batches[i] = time_of(use_in_batches, handles + at + ROUND);
-#else
-        batches[i] = SCALE_NONE;
-#endif
+        batches[i] = time_of(use_announced, handles + at + ROUND);
         use_all(few, FEW);
         more[i] = all[i] - time_of(use_all, few);
     }

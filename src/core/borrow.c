@@ -2,6 +2,7 @@
  * pinned (the library opens), held (the host has the bytes), pinned again (the library closes). No lock but the
  * entry's own T for shared views. Must not know: how keys are assembled; how bodies are laid out. */
 #include "core/draft.h"
+#include "core/light.h"
 
 enum { NEAR_BYTES = 512 };         /* of the pattern before shown bytes are checked after each use */
 enum { USE_WAIT_NS = 1000000000 }; /* the longest wait of `use` for a page, when lockable memory is short */
@@ -285,9 +286,7 @@ memguard_status memguard_secret_equal(memguard_secret secret, const void *other,
 
 /* ---- acquire ---- */
 
-/* pin[1]: number of the thread (17 bits) | access (2) | place (21) | serial (24). */
-enum { PLACE_BITS = 21, ACCESS_BITS = 2 };
-_Static_assert(MG_VIEW_FIRST *((1U << MG_VIEW_SEGMENTS) - 1) <= 1U << PLACE_BITS, "a place fits the pin");
+_Static_assert(MG_VIEW_FIRST *((1U << MG_VIEW_SEGMENTS) - 1) <= 1U << MG_VIEW_PLACE_BITS, "a place fits the pin");
 
 static uint64_t low_bits(uint64_t value, unsigned bits) { return value & (((uint64_t)1 << bits) - 1); }
 
@@ -295,25 +294,29 @@ static memguard_status note_view(memguard_view *view, const struct borrow *borro
     uint32_t place = 0, serial = 0;
     if (MG_UNLIKELY(!mg__thread_note_view(borrow->thread, borrow->vault, &place, &serial)))
         return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    view->pin[1] = serial | ((uint64_t)place << MG_VIEW_SERIAL_BITS) |
-                   ((uint64_t)access << (MG_VIEW_SERIAL_BITS + PLACE_BITS)) |
-                   ((uint64_t)borrow->thread->number << (MG_VIEW_SERIAL_BITS + PLACE_BITS + ACCESS_BITS));
+    view->pin[1] = mg__view_pin(borrow->thread->number, access, place, serial);
     return MEMGUARD_OK;
 }
 
 static uint32_t view_access(const memguard_view *view) {
-    return (uint32_t)low_bits(view->pin[1] >> (MG_VIEW_SERIAL_BITS + PLACE_BITS), ACCESS_BITS);
+    return (uint32_t)low_bits(view->pin[1] >> (MG_VIEW_SERIAL_BITS + MG_VIEW_PLACE_BITS), MG_VIEW_ACCESS_BITS);
+}
+
+static uint32_t view_serial(const memguard_view *view) {
+    return (uint32_t)low_bits(view->pin[1], MG_VIEW_SERIAL_BITS);
+}
+
+static uint32_t view_place(const memguard_view *view) {
+    return (uint32_t)low_bits(view->pin[1] >> MG_VIEW_SERIAL_BITS, MG_VIEW_PLACE_BITS);
 }
 
 static struct mg__thread *view_thread(const memguard_view *view) {
-    return mg__thread_by_number((uint32_t)(view->pin[1] >> (MG_VIEW_SERIAL_BITS + PLACE_BITS + ACCESS_BITS)));
+    return mg__thread_by_number((uint32_t)(view->pin[1] >> (MG_VIEW_SERIAL_BITS + MG_VIEW_PLACE_BITS + MG_VIEW_ACCESS_BITS)));
 }
 
 /* The first release of a view finds its mark, every other one does not. */
 static bool take_mark(const memguard_view *view, struct mg__thread *thread, const struct mg__vault *vault) {
-    const uint32_t serial = (uint32_t)low_bits(view->pin[1], MG_VIEW_SERIAL_BITS);
-    const uint32_t place = (uint32_t)low_bits(view->pin[1] >> MG_VIEW_SERIAL_BITS, PLACE_BITS);
-    return mg__thread_drop_view(thread, vault, place, serial);
+    return mg__thread_drop_view(thread, vault, view_place(view), view_serial(view));
 }
 
 static void fill_view(memguard_view *view, const struct borrow *borrow, uint64_t id, unsigned char *data) {
@@ -366,6 +369,7 @@ static memguard_status acquire_read(uint64_t id, struct borrow *borrow, memguard
         return refuse(borrow, false, status);
     }
     fill_view(view, borrow, id, data);
+    if (lies_open(borrow->entry)) mg__light_consider(borrow->vault, borrow->entry);
     return MEMGUARD_OK;
 }
 
@@ -409,16 +413,86 @@ static memguard_status acquire(uint64_t id, uint32_t access, struct borrow *borr
     return mg__fail(MEMGUARD_ERR_ARGUMENT, 0, "access %u: READ or WRITE", access);
 }
 
-memguard_status memguard_secret_acquire(memguard_secret secret, uint32_t access, memguard_view *view) {
+__attribute__((noinline)) static memguard_status acquire_heavily(uint64_t id, uint32_t access, memguard_view *view) {
     struct borrow borrow = {0};
     if (view == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     *view = (memguard_view){0};
     MG_REFUSE_FORKED();
     borrow.thread = mg__thread_self();
     if (MG_UNLIKELY(borrow.thread == NULL)) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    const memguard_status status = acquire(secret.id, access, &borrow, view);
+    const memguard_status status = acquire(id, access, &borrow, view);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) *view = (memguard_view){0};
     return status;
+}
+
+/* ---- light readers (light.h) ---- */
+
+static bool is_suspect(const struct mg__entry *entry) {
+    return mg__entry_has_mark(entry, MG_MARK_SUSPECT);
+}
+
+/* What a pin would find, too, it finds again, and says it. */
+static inline bool may_read(const struct mg__entry *entry, uint64_t id, const struct mg__vault **vault) {
+    if (MG_UNLIKELY(!mg__light_fits(atomic_load_explicit(&entry->word, memory_order_acquire), id))) return false;
+    *vault = mg__vault_of(entry);
+    return MG_LIKELY(atomic_load(&(*vault)->gate) == MG_GATE_OPEN && !is_suspect(entry));
+}
+
+/* With the seat noted nothing of the entry changes until it is left. */
+static inline void sit_down(struct mg__thread *thread, const struct mg__vault *vault, const struct mg__entry *entry,
+                            memguard_view *view) {
+    const uint32_t serial = thread->serial = (thread->serial + 1) & ((1U << MG_VIEW_SERIAL_BITS) - 1);
+    const uint64_t mark = atomic_load_explicit(&vault->mark, memory_order_relaxed);
+    atomic_store_explicit(&thread->next_seat->mark, MG_MARK_LIGHT | (uint64_t)serial << 32 | mark, memory_order_relaxed);
+    view->data = lying_data(entry);
+    view->size = size_of(entry);
+    view->pin[1] = thread->next_pin | serial;
+}
+
+/* It came in the way of somebody, or too late. */
+__attribute__((noinline, cold)) static memguard_status get_up(struct mg__thread *thread, struct mg__entry *entry,
+                                                              uint64_t id, memguard_view *view) {
+    atomic_store(&thread->next_seat->read, 0);
+    if (mg__light_is_awaited(entry, id)) mg__light_finish(entry, id);
+    return acquire_heavily(id, MEMGUARD_READ, view);
+}
+
+/* The word fits, and the seat is free. */
+static inline memguard_status acquire_lightly(uint64_t id, struct mg__thread *thread, struct mg__entry *entry,
+                                              memguard_view *view) {
+    const struct mg__vault *vault = NULL;
+    atomic_store_explicit(&thread->next_seat->read, mg__read_of(id), memory_order_relaxed);
+    mg__sys_fence_known_light();
+    if (MG_UNLIKELY(!may_read(entry, id, &vault))) return get_up(thread, entry, id, view);
+    view->pin[0] = id;
+    sit_down(thread, vault, entry, view);
+    return MEMGUARD_OK;
+}
+
+static bool may_read_lightly(const struct mg__entry *entry, uint64_t id, const struct mg__thread *thread) {
+    return mg__light_fits(atomic_load_explicit(&entry->word, memory_order_relaxed), id) && mg__sys_fences_are_light() &&
+           MG_LIKELY(!atomic_load_explicit(&thread->heavy, memory_order_relaxed));
+}
+
+__attribute__((noinline)) static memguard_status acquire_slowly(uint64_t id, uint32_t access, memguard_view *view) {
+    struct mg__thread *thread = mg__thread_known();
+    struct mg__entry *entry = mg__entry_at(id);
+    if (view != NULL && access == MEMGUARD_READ && mg__sys_is_surely_owner() && thread != NULL && entry != NULL &&
+        may_read_lightly(entry, id, thread) && mg__thread_find_seat(thread))
+        return acquire_lightly(id, thread, entry, view);
+    return acquire_heavily(id, access, view);
+}
+
+/* Only in a process without copiers: there a call notes when it begins and ends, which costs more than a pin. Here nothing is kept
+ * across a call, so nothing is saved for one. */
+memguard_status memguard_secret_acquire(memguard_secret secret, uint32_t access, memguard_view *view) {
+    struct mg__thread *thread = mg__thread_known();
+    struct mg__entry *entry = mg__entry_at(secret.id);
+    if (MG_UNLIKELY(view == NULL || access != MEMGUARD_READ || !mg__sys_is_surely_owner() || thread == NULL ||
+                    entry == NULL || !may_read_lightly(entry, secret.id, thread) || thread->next_seat == NULL ||
+                    !mg__seat_is_free(thread->next_seat)))
+        return acquire_slowly(secret.id, access, view);
+    return acquire_lightly(secret.id, thread, entry, view);
 }
 
 /* ---- release ---- */
@@ -471,7 +545,21 @@ static bool stayed_behind(uint64_t id) {
     return entry != NULL && mg__word_refusal(atomic_load(&entry->word), id) == MEMGUARD_ERR_FORKED;
 }
 
-memguard_status memguard_view_release(memguard_view *view) {
+/* A light reader's view, by whatever thread. */
+static memguard_status release_light(memguard_view *view, struct mg__thread *began) {
+    const uint64_t id = view->pin[0];
+    struct mg__seat *seat = began == NULL ? NULL : mg__thread_seat(began, view_place(view));
+    const uint64_t mark = seat == NULL ? 0 : atomic_load(&seat->mark);
+    const bool fits = mark >> 32 == (MG_MARK_LIGHT >> 32 | view_serial(view));
+    *view = (memguard_view){0};
+    if (!fits) return mg__fail_plain(MEMGUARD_ERR_STALE);
+    const memguard_status status = mg__light_release(began, seat, mark, id);
+    after_end(began);
+    mg__thread_settle(began);
+    return status;
+}
+
+__attribute__((noinline)) static memguard_status release_slowly(memguard_view *view) {
     if (view == NULL) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
     if (view->pin[0] == 0) return MEMGUARD_OK;
     MG_REFUSE_FORKED();
@@ -479,6 +567,7 @@ memguard_status memguard_view_release(memguard_view *view) {
     const bool writes = view_access(view) == MEMGUARD_WRITE;
     struct mg__thread *began = view_thread(view);
     if (MG_UNLIKELY(stayed_behind(id))) return mg__fail_plain(MEMGUARD_ERR_FORKED);
+    if (view_access(view) == MG_VIEW_LIGHT) return release_light(view, began);
     struct mg__entry *entry = take_pin(view, began);
     *view = (memguard_view){0};
     if (MG_UNLIKELY(entry == NULL)) return mg__fail_plain(MEMGUARD_ERR_STALE);
@@ -487,4 +576,58 @@ memguard_status memguard_view_release(memguard_view *view) {
     after_end(began);
     mg__thread_settle(began);
     return status;
+}
+
+/* Of a light reader, by the thread that acquired it, in the seat that it took last. */
+__attribute__((noinline, cold)) static memguard_status end_slowly(struct mg__thread *thread, struct mg__entry *entry,
+                                                                  uint64_t id, memguard_status status) {
+    if (mg__light_is_awaited(entry, id)) mg__light_finish(entry, id);
+    after_end(thread);
+    return status;
+}
+
+static inline memguard_status end_lightly(struct mg__thread *thread, struct mg__seat *seat, struct mg__entry *entry,
+                                          uint64_t id, memguard_status status) {
+    atomic_store_explicit(&seat->read, 0, memory_order_release);
+    mg__sys_fence_known_light();
+    if (MG_UNLIKELY(mg__light_is_awaited(entry, id) || atomic_load(&mg__purges_deferred) != 0))
+        return end_slowly(thread, entry, id, status);
+    return status;
+}
+
+__attribute__((noinline)) static memguard_status end_compact(struct mg__thread *thread, struct mg__seat *seat,
+                                                             struct mg__entry *entry, uint64_t id) {
+    const memguard_status status = mg__close(mg__vault_of(entry), entry, false);
+    return end_lightly(thread, seat, entry, id, status);
+}
+
+/* The mark was taken back, but it was revoked, or another thread tries the same. */
+__attribute__((noinline, cold)) static memguard_status release_again(memguard_view *view, struct mg__seat *seat,
+                                                                     uint64_t mark) {
+    const uint64_t read = mg__read_of(view->pin[0]);
+    if (atomic_load(&seat->read) == read || mg__seat_decide(seat, read)) atomic_store(&seat->mark, mark);
+    return release_slowly(view);
+}
+
+/* As memguard_secret_acquire: nothing is kept across a call. */
+memguard_status memguard_view_release(memguard_view *view) {
+    struct mg__thread *thread = mg__thread_known();
+    if (MG_UNLIKELY(view == NULL || thread == NULL || !mg__sys_is_surely_owner() || !mg__sys_fences_are_light() ||
+                    (view->pin[1] ^ thread->next_pin) >> MG_VIEW_SERIAL_BITS != 0))
+        return release_slowly(view);
+    const uint64_t id = view->pin[0], read = mg__read_of(id);
+    struct mg__seat *seat = thread->next_seat;
+    const uint64_t mark = atomic_load_explicit(&seat->mark, memory_order_relaxed);
+    if (MG_UNLIKELY(mark >> 32 != (MG_MARK_LIGHT >> 32 | view_serial(view)) ||
+                    atomic_load_explicit(&seat->read, memory_order_relaxed) != read))
+        return release_slowly(view);
+    struct mg__entry *entry = mg__entry_known((uint32_t)id);
+    atomic_store_explicit(&seat->mark, 0, memory_order_relaxed);
+    mg__sys_fence_known_light();
+    if (MG_UNLIKELY(atomic_load_explicit(&seat->read, memory_order_relaxed) != read ||
+                    (atomic_load_explicit(&entry->word, memory_order_acquire) & MG_WORD_R) != 0))
+        return release_again(view, seat, mark);
+    *view = (memguard_view){0};
+    if (rest_of(entry) == MEMGUARD_COMPACT) return end_compact(thread, seat, entry, id);
+    return end_lightly(thread, seat, entry, id, MEMGUARD_OK);
 }

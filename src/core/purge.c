@@ -11,7 +11,7 @@
  * then closes in the normal way, or finds R and touches nothing. The purge keeps a pin of its own while it takes memory away, so
  * that the holder cannot end the entry under its hands.
  * Must not know: how bytes are sealed. */
-#include "core/vault.h"
+#include "core/light.h"
 
 /* Whether the entry is a secret of the vault; *word is what was seen while it was. */
 static bool belongs(struct mg__entry *entry, const struct mg__vault *vault, uint64_t *word) {
@@ -24,6 +24,7 @@ static void each_entry(struct mg__vault *vault, bool (*visit)(struct mg__vault *
                        bool *any) {
     const uint32_t count = mg__table_count();
     *any = false;
+    mg__light_note_readers(vault);
     for (uint32_t i = 0; i < count; i++) {
         struct mg__entry *entry = mg__entry_by_index(i);
         uint64_t word = 0;
@@ -31,12 +32,12 @@ static void each_entry(struct mg__vault *vault, bool (*visit)(struct mg__vault *
     }
 }
 
-/* Marks an entry as dying, and ends it when it is idle. true: somebody is still at it. */
-static bool mark_or_end(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
+/* read: by light readers, when they were noted: there are none that came later. */
+static bool mark_or_end_known(struct mg__vault *vault, struct mg__entry *entry, uint64_t word, bool read) {
     for (;;) {
         if ((word & MG_WORD_R) != 0) return mg__word_is_being_revoked(word); /* else taken away already */
-        if (mg__word_pins(word) == 0) {
-            if (mg__entry_seize_idle(entry, word, MG_WORD_D)) {
+        if (mg__word_pins(word) == 0 && !read) {
+            if (mg__entry_seize_idle(entry, word, MG_WORD_D | MG_WORD_V)) {
                 mg__secret_end(entry);
                 return false;
             }
@@ -45,6 +46,12 @@ static bool mark_or_end(struct mg__vault *vault, struct mg__entry *entry, uint64
         }
         if (!belongs(entry, vault, &word)) return false;
     }
+}
+
+/* Marks an entry as dying, and ends it when it is idle. true: somebody is still at it. */
+static bool mark_or_end(struct mg__vault *vault, struct mg__entry *entry, uint64_t word) {
+    const bool read = mg__light_was_noted(entry);
+    return mark_or_end_known(vault, entry, word & ~MG_WORD_N, read);
 }
 
 static bool take_memory_away(struct mg__entry *entry) {
@@ -60,59 +67,87 @@ static bool take_memory_away(struct mg__entry *entry) {
 
 struct revocation {
     uint64_t revoked;
-    bool compact, refused;
+    bool compact, refused, light; /* light: what light readers may hold is marked, and comes last */
 };
 
 static bool in_compact_slot(const struct mg__entry *entry) {
     return mg__entry_rest(entry) == MEMGUARD_COMPACT && !mg__entry_has(entry, MG_ENTRY_GUARDED);
 }
 
-/* Revokes an entry whose pins are all in the host's hands; false: it is not so (any more). */
-static bool revoke_held(struct mg__entry *entry, uint64_t word, struct revocation *sum) {
-    const uint32_t pins = mg__word_pins(word);
-    if (pins == 0 || pins != mg__word_held(word) || (word & MG_WORD_R) != 0 ||
-        !atomic_compare_exchange_strong(&entry->word, &word, (word | MG_WORD_D | MG_WORD_R) + MG_WORD_PIN_ONE))
-        return false;
-    sum->revoked += pins;
+/* Of an entry that is marked R, with a pin of ours. */
+static void take_away(struct mg__entry *entry, struct revocation *sum) {
     if (in_compact_slot(entry)) sum->compact = true;
     if (!take_memory_away(entry)) sum->refused = true;
     mg__secret_after(entry, mg__entry_unpin(entry, false));
+}
+
+/* Revokes an entry whose pins are all in the host's hands; false: it is not so (any more). With light readers: only marks it, and
+ * notes that by N. */
+static bool revoke_held(struct mg__entry *entry, uint64_t word, bool read, struct revocation *sum) {
+    const uint32_t held = mg__word_held(word);
+    if ((held == 0 && !read) || mg__word_busy(word) != 0 || (word & MG_WORD_R) != 0 ||
+        !atomic_compare_exchange_strong(&entry->word, &word,
+                                        (word | MG_WORD_D | MG_WORD_R | (read ? MG_WORD_N : 0)) + MG_WORD_BUSY_ONE))
+        return false;
+    sum->revoked += held;
+    if (!read) {
+        take_away(entry, sum);
+    } else {
+        sum->light = true;
+    }
     return true;
 }
 
 /* One entry that outlived the wait: ends, or is revoked. Waits for the library's own work on it. */
 static void revoke_entry(struct mg__vault *vault, struct mg__entry *entry, uint64_t word, struct revocation *sum) {
+    bool read = mg__light_was_noted(entry);
     unsigned step = 0;
+    word &= ~MG_WORD_N;
     for (;;) {
-        const bool settled = (word & MG_WORD_R) != 0 || mg__word_pins(word) == 0;
-        if (settled && !mark_or_end(vault, entry, word)) return;
-        if (revoke_held(entry, word, sum)) return;
+        const bool settled = (word & MG_WORD_R) != 0 || (mg__word_pins(word) == 0 && !read);
+        if (settled && !mark_or_end_known(vault, entry, word, read)) return;
+        if (revoke_held(entry, word, read, sum)) return;
         mg__sys_backoff(&step);
         if (!belongs(entry, vault, &word)) return;
+        read = read && mg__light_any(mg__entry_id(entry));
+    }
+}
+
+/* What was marked above: once no light reader is busy with any of it. */
+static void take_light_away(const struct mg__vault *vault, struct revocation *sum) {
+    const uint32_t count = mg__table_count();
+    sum->revoked += mg__light_count_revoked(vault);
+    for (uint32_t i = 0; i < count; i++) {
+        struct mg__entry *entry = mg__entry_by_index(i);
+        uint64_t word = 0;
+        if (belongs(entry, vault, &word) && (word & MG_WORD_R) != 0 && mg__light_was_noted(entry))
+            take_away(entry, sum);
     }
 }
 
 void mg__purge_overdue(struct mg__vault *vault, struct mg__entry *entry) {
-    struct revocation sum = {0, false, false};
+    struct revocation sum = {0};
     uint64_t word = 0;
     unsigned step = 0;
     if (in_compact_slot(entry)) return;
     /* The limits are looked at between the word and its exchange: those of this very life of the entry. */
     while (belongs(entry, vault, &word) && (word & (MG_WORD_D | MG_WORD_R)) == 0 && mg__word_pins(word) != 0 &&
-           mg__limits_are_overdue(entry) && !revoke_held(entry, word, &sum))
+           mg__limits_are_overdue(entry) && !revoke_held(entry, word, false, &sum)) /* what has limits has no light readers */
         mg__sys_backoff(&step);
     atomic_fetch_add(&vault->revoked, sum.revoked);
     if (sum.refused) atomic_fetch_add(&vault->unrevoked_borrows, sum.revoked);
 }
 
 static uint64_t revoke_rest(struct mg__vault *vault) {
-    struct revocation sum = {0, false, false};
+    struct revocation sum = {0};
     const uint32_t count = mg__table_count();
+    mg__light_note_readers(vault);
     for (uint32_t i = 0; i < count; i++) {
         struct mg__entry *entry = mg__entry_by_index(i);
         uint64_t word = 0;
         if (belongs(entry, vault, &word)) revoke_entry(vault, entry, word, &sum);
     }
+    if (sum.light) take_light_away(vault, &sum);
     if (sum.compact && !mg__compact_revoke(vault->arena)) sum.refused = true;
     if (sum.refused) atomic_store(&vault->unrevoked, true);
     return sum.revoked;
@@ -174,9 +209,10 @@ static memguard_status result_of(struct mg__vault *vault, memguard_status renewe
     return mg__fail(MEMGUARD_ERR_REVOKED, 0, "%llu borrows were taken away", (unsigned long long)revoked);
 }
 
-/* Closes the gate, and the key goes. The control mutex is held. */
+/* Closes the gate, and the key goes. The control mutex is held. The fence is for light readers. */
 static void begin(struct mg__vault *vault) {
     atomic_store(&vault->gate, MG_GATE_PURGING);
+    mg__sys_fence_heavy();
     mg__coffer_forget(&vault->coffer);
 }
 

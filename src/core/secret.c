@@ -3,6 +3,7 @@
  * makes the new body first, so that a failure leaves the old one as it was. Must not know: how keys are assembled;
  * who waits for whom in a purge. */
 #include "core/draft.h"
+#include "core/light.h"
 #include "core/origin.h"
 
 #include <stdlib.h>
@@ -50,11 +51,11 @@ memguard_status mg__secret_destroy(memguard_secret *secret) {
 
 memguard_status mg__entry_destroy(uint64_t *id, enum mg__object object) {
     struct mg__entry *entry = NULL;
-    bool idle = false;
-    const memguard_status status = mg__entry_doom(*id, object, &entry, &idle);
+    enum mg__unpin left = MG_UNPINNED;
+    const memguard_status status = mg__entry_doom(*id, object, &entry, &left);
     *id = 0;
     if (status != MEMGUARD_OK) return mg__fail_plain(status);
-    if (idle) mg__secret_end(entry);
+    mg__secret_after(entry, left);
     return MEMGUARD_OK;
 }
 
@@ -575,6 +576,7 @@ memguard_status memguard_secret_info(memguard_secret secret, memguard_info *give
                  (flags & MG_ENTRY_WRITABLE ? (uint32_t)MEMGUARD_WRITABLE : 0);
     info.borrows = mg__word_held(word);
     info.writing = (word & MG_WORD_X) != 0 && info.borrows != 0;
+    if ((word & MG_WORD_V) != 0) info.borrows += mg__light_count(secret.id);
     mg__limits_describe(entry, &info);
     const bool over = mg__limits_are_over(entry);
     const bool purging = is_purging(entry);

@@ -32,7 +32,7 @@ static bool is_abandoned(const struct mg__entry *entry, uint64_t word) {
 
 static void end_abandoned(struct mg__entry *entry, uint64_t word) {
     mg__entry_take_extra(entry)->views = 0;
-    word &= ~(MG_WORD_X | MG_WORD_T | (MG_WORD_COUNT_MASK * MG_WORD_HELD_ONE) | MG_WORD_COUNT_MASK);
+    word &= ~(MG_WORD_X | MG_WORD_T | MG_WORD_PINS);
     atomic_store(&entry->word, word);
     if (mg__entry_seize_idle(entry, word, MG_WORD_D))
         mg__secret_after(entry, (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING);

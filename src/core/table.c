@@ -1,11 +1,11 @@
 /* See table.h. Segments of entries hang in a fixed directory; free indices wait in sharded stacks (R. K. Treiber,
  * 1986) with a tag against ABA; each thread keeps a few, which it takes and gives by the chain. A look-up masks the index at each step, so that no speculation leaves the tables.
  * Must not know: what secrets hold, how they are sealed. */
-#include "core/table.h"
+#include "core/light.h"
 
 #include <stdlib.h>
 
-enum { SEGMENTS = 1 << (28 - MG_SEGMENT_BITS), SHARDS = 16, BATCH = 64 };
+enum { SHARDS = 16, BATCH = 64 };
 
 enum { HUGE_BYTES = 2 << 20 }; /* of a huge page, where there are such */
 
@@ -13,29 +13,11 @@ struct shard {
     _Alignas(MG_CACHE_LINE) _Atomic uint64_t head; /* tag << 32 | index + 1 */
 };
 
-static struct mg__segment *_Atomic segments[SEGMENTS];
+struct mg__segment *_Atomic mg__table_segments[MG_SEGMENTS];
 static struct shard shards[SHARDS];
 static struct mg__mutex grow_mutex;
 static _Atomic uint32_t made;
 static uint32_t not_first_generation; /* complement of every index's first; under grow_mutex; 0: not drawn yet */
-
-struct mg__entry *mg__entry_by_index(uint32_t index) {
-    struct mg__segment *segment =
-        atomic_load_explicit(&segments[(index >> MG_SEGMENT_BITS) & (SEGMENTS - 1)], memory_order_acquire);
-    return segment == NULL ? NULL : &segment->entries[index & (MG_SEGMENT - 1)];
-}
-
-/* The same for an index that was made: its segment is there. */
-static struct mg__entry *known_entry(uint32_t index) {
-    struct mg__segment *segment =
-        atomic_load_explicit(&segments[(index >> MG_SEGMENT_BITS) & (SEGMENTS - 1)], memory_order_acquire);
-    return &segment->entries[index & (MG_SEGMENT - 1)];
-}
-
-struct mg__entry *mg__entry_at(uint64_t id) {
-    const uint32_t index = (uint32_t)id;
-    return index >> MG_SEGMENT_BITS >= SEGMENTS ? NULL : mg__entry_by_index(index);
-}
 
 /* Both its lines: an entry lies across two. */
 void mg__entry_prefetch(uint64_t id) {
@@ -54,7 +36,7 @@ uint32_t mg__table_count(void) { return atomic_load(&made); }
 void mg__table_each_range(void (*fn)(uintptr_t low, uintptr_t high, void *arg), void *arg) {
     const uint32_t count = mg__table_count();
     for (uint32_t first = 0; first < count; first += MG_SEGMENT) {
-        const uintptr_t low = (uintptr_t)known_entry(first);
+        const uintptr_t low = (uintptr_t)mg__entry_known(first);
         fn(low, low + sizeof(struct mg__segment), arg);
     }
 }
@@ -67,7 +49,7 @@ uint64_t mg__entry_id(const struct mg__entry *entry) {
 
 /* A chain of entries linked by `next`, in one step. */
 static void push(struct shard *shard, uint32_t first, uint32_t last) {
-    struct mg__entry *end = known_entry(last);
+    struct mg__entry *end = mg__entry_known(last);
     uint64_t head = atomic_load_explicit(&shard->head, memory_order_relaxed), wanted = 0;
     do {
         atomic_store_explicit(&end->next, (uint32_t)head, memory_order_relaxed);
@@ -77,7 +59,7 @@ static void push(struct shard *shard, uint32_t first, uint32_t last) {
 }
 
 static void link_to(uint32_t index, uint32_t next) {
-    atomic_store_explicit(&known_entry(index)->next, next + 1, memory_order_relaxed);
+    atomic_store_explicit(&mg__entry_known(index)->next, next + 1, memory_order_relaxed);
 }
 
 /* The chain that begins at a head, into indices[]; *rest is what follows. Each link is believed only while the head is the
@@ -87,7 +69,7 @@ static uint32_t walk(const struct shard *shard, uint64_t *head, uint32_t *indice
     *rest = (uint32_t)*head;
     while (*rest != 0 && count < most) {
         indices[count++] = *rest - 1;
-        *rest = atomic_load_explicit(&known_entry(*rest - 1)->next, memory_order_acquire);
+        *rest = atomic_load_explicit(&mg__entry_known(*rest - 1)->next, memory_order_acquire);
         const uint64_t again = atomic_load_explicit(&shard->head, memory_order_acquire);
         if (again == *head) continue;
         *head = again;
@@ -128,7 +110,7 @@ static memguard_status add_segment(uint32_t first) {
     segment->first = first;
     /* Not before they are full: three secrets shall not take megabytes. Refused: then they do. */
     (void)mg__sys_huge_pages(segment, sizeof *segment, false);
-    atomic_store_explicit(&segments[first >> MG_SEGMENT_BITS], segment, memory_order_release);
+    atomic_store_explicit(&mg__table_segments[first >> MG_SEGMENT_BITS], segment, memory_order_release);
     return MEMGUARD_OK;
 }
 
@@ -138,7 +120,7 @@ static memguard_status add_segment(uint32_t first) {
 static void offer_huge_pages(uint32_t first) {
     const size_t low = first % MG_SEGMENT * sizeof(struct mg__entry), high = low + BATCH * sizeof(struct mg__entry);
     if (MG_LIKELY(low / HUGE_BYTES == high / HUGE_BYTES)) return;
-    (void)mg__sys_huge_pages(mg__segment_of(known_entry(first)), high / HUGE_BYTES * HUGE_BYTES, true);
+    (void)mg__sys_huge_pages(mg__segment_of(mg__entry_known(first)), high / HUGE_BYTES * HUGE_BYTES, true);
 }
 
 static memguard_status grow(struct shard *shard) {
@@ -146,12 +128,12 @@ static memguard_status grow(struct shard *shard) {
     uint32_t generation = 0;
     memguard_status status = draw_generation(&generation);
     if (status != MEMGUARD_OK) return status;
-    if (first >> MG_SEGMENT_BITS >= SEGMENTS)
+    if (first >> MG_SEGMENT_BITS >= MG_SEGMENTS)
         return mg__fail(MEMGUARD_ERR_LIMIT, 0, "the handle table is full: %u handles were made", first);
     if (mg__entry_by_index(first) == NULL) status = add_segment(first);
     if (status != MEMGUARD_OK) return status;
     for (uint32_t i = 0; i < BATCH; i++)
-        atomic_store_explicit(&known_entry(first + i)->word, (uint64_t)generation << 32, memory_order_relaxed);
+        atomic_store_explicit(&mg__entry_known(first + i)->word, (uint64_t)generation << 32, memory_order_relaxed);
     offer_huge_pages(first);
     atomic_store(&made, first + BATCH);
     for (uint32_t i = 0; i + 1 < BATCH; i++)
@@ -240,7 +222,7 @@ static inline void give_index(uint32_t index) {
 
 static inline struct mg__entry *begin_life(uint32_t index, uint32_t vault, enum mg__object object, uint8_t rest,
                                            uint8_t flags, uint32_t bytes) {
-    struct mg__entry *entry = known_entry(index);
+    struct mg__entry *entry = mg__entry_known(index);
     /* The end of the life before is seen no later than what follows. */
     atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&entry->kind, (uint8_t)(object << MG_KIND_OBJECT_SHIFT | rest), memory_order_relaxed);
@@ -284,7 +266,7 @@ uint64_t mg__entry_show(struct mg__entry *entry, bool own) {
     const uint64_t generation = generation_bits(entry);
     const uint64_t kind = mg__entry_object(entry) == MG_OBJECT_SECRET ? MG_WORD_L : MG_WORD_L | MG_WORD_S;
     if (own)
-        atomic_store(&entry->word, generation | kind | MG_WORD_X | MG_WORD_PIN_ONE);
+        atomic_store(&entry->word, generation | kind | MG_WORD_X | MG_WORD_BUSY_ONE);
     else
         atomic_store_explicit(&entry->word, generation | kind, memory_order_release);
     return generation | mg__entry_index(entry);
@@ -361,7 +343,8 @@ static inline memguard_status pin(uint64_t id, enum mg__object object, uint64_t 
         const memguard_status status = look(found, word, id, object, tolerated);
         if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
         /* One is left for a purge. */
-        if (MG_UNLIKELY(mg__word_pins(word) >= MG_WORD_COUNT_MASK - 1)) return MEMGUARD_ERR_LIMIT;
+        if (MG_UNLIKELY(mg__word_pins(word) >= MG_WORD_HELD_MASK - 1 || mg__word_busy(word) >= MG_WORD_BUSY_MASK - 1))
+            return MEMGUARD_ERR_LIMIT;
     } while (!atomic_compare_exchange_weak(&found->word, &word, word + more));
     clear_suspicion(found);
     *entry = found;
@@ -369,23 +352,30 @@ static inline memguard_status pin(uint64_t id, enum mg__object object, uint64_t 
 }
 
 memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry) {
-    return pin(id, MG_OBJECT_SECRET, 0, MG_WORD_PIN_ONE + (hold ? MG_WORD_HELD_ONE : 0), entry);
+    return pin(id, MG_OBJECT_SECRET, 0, hold ? MG_WORD_HELD_ONE : MG_WORD_BUSY_ONE, entry);
 }
 
 memguard_status mg__entry_pin_object(uint64_t id, enum mg__object object, bool dying, struct mg__entry **entry) {
-    return pin(id, object, dying ? MG_WORD_D : 0, MG_WORD_PIN_ONE, entry);
+    return pin(id, object, dying ? MG_WORD_D : 0, MG_WORD_BUSY_ONE, entry);
 }
 
-memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__entry **entry, bool *idle) {
+/* A doomer's pin stays until light readers see D, and he sees them: so they find nothing ended, and end it themselves. */
+memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__entry **entry, enum mg__unpin *left) {
     struct mg__entry *found = mg__entry_at(id);
     if (found == NULL) return MEMGUARD_ERR_STALE;
     uint64_t word = atomic_load_explicit(&found->word, memory_order_acquire), wanted = 0;
+    bool idle = false;
     do {
         if (!fits(found, word, id, object, 0)) return mg__word_refusal(word, id);
-        *idle = mg__word_pins(word) == 0;
-        wanted = word | MG_WORD_D | (*idle ? MG_WORD_X | MG_WORD_PIN_ONE : 0);
+        idle = (word & (MG_WORD_PINS | MG_WORD_V)) == 0;
+        wanted = word | MG_WORD_D | (idle ? MG_WORD_X : 0);
+        if (idle || (word & MG_WORD_V) != 0) wanted += MG_WORD_BUSY_ONE;
     } while (!atomic_compare_exchange_weak(&found->word, &word, wanted));
     *entry = found;
+    *left = idle ? MG_LAST_OF_DYING : MG_UNPINNED;
+    if (MG_LIKELY((word & MG_WORD_V) == 0)) return MEMGUARD_OK;
+    mg__sys_fence_heavy();
+    *left = mg__entry_unpin(found, false);
     return MEMGUARD_OK;
 }
 
@@ -393,8 +383,13 @@ struct mg__entry *mg__entry_doom_quickly(uint64_t id) {
     struct mg__entry *found = mg__entry_at(id);
     uint64_t word = (id >> 32 << 32) | MG_WORD_L;
     if (MG_UNLIKELY(found == NULL)) return NULL;
-    const uint64_t wanted = word | MG_WORD_D | MG_WORD_X | MG_WORD_PIN_ONE;
+    const uint64_t wanted = word | MG_WORD_D | MG_WORD_X | MG_WORD_BUSY_ONE;
     return MG_LIKELY(atomic_compare_exchange_strong(&found->word, &word, wanted)) ? found : NULL;
+}
+
+/* With light readers allowed: T, too, so that whoever comes waits while we look for them. */
+static uint64_t seized(uint64_t word) {
+    return (word | MG_WORD_X | ((word & MG_WORD_V) != 0 ? MG_WORD_T : 0)) + MG_WORD_BUSY_ONE;
 }
 
 memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry) {
@@ -405,40 +400,65 @@ memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry) {
         if (MG_UNLIKELY((word & MG_WORD_X) != 0)) word = settled_word(found);
         const memguard_status status = look(found, word, id, MG_OBJECT_SECRET, 0);
         if (MG_UNLIKELY(status != MEMGUARD_OK)) return status;
-        if (MG_UNLIKELY(mg__word_pins(word) != 0)) return MEMGUARD_ERR_BUSY;
-    } while (!atomic_compare_exchange_weak(&found->word, &word, word | MG_WORD_X | MG_WORD_PIN_ONE));
+        if (MG_UNLIKELY((word & MG_WORD_PINS) != 0)) return MEMGUARD_ERR_BUSY;
+        if (MG_UNLIKELY((word & MG_WORD_V) != 0) && mg__light_any(id)) return MEMGUARD_ERR_BUSY;
+    } while (!atomic_compare_exchange_weak(&found->word, &word, seized(word)));
+    if (MG_UNLIKELY((word & MG_WORD_V) != 0) && !mg__light_expel(found, MG_WORD_T)) return MEMGUARD_ERR_BUSY;
     clear_suspicion(found);
     *entry = found;
     return MEMGUARD_OK;
 }
 
 bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word, uint64_t more) {
-    if ((word & MG_WORD_L) == 0 || (word & MG_WORD_X) != 0 || mg__word_pins(word) != 0) return false;
-    return atomic_compare_exchange_strong(&entry->word, &word, word | MG_WORD_X | MG_WORD_PIN_ONE | more);
+    if ((word & MG_WORD_L) == 0 || (word & (MG_WORD_X | MG_WORD_PINS)) != 0) return false;
+    const bool known = (more & MG_WORD_V) != 0, may_be_read = (word & MG_WORD_V) != 0 && !known;
+    const uint64_t before = known ? word & ~MG_WORD_V : word;
+    if (!atomic_compare_exchange_strong(&entry->word, &word, seized(before) | (more & ~MG_WORD_V))) return false;
+    return MG_LIKELY(!may_be_read) || mg__light_expel(entry, MG_WORD_T & ~more);
 }
 
 bool mg__entry_hold(struct mg__entry *entry) {
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
     do {
         if (MG_UNLIKELY((word & MG_WORD_D) != 0)) return false;
-    } while (!atomic_compare_exchange_weak(&entry->word, &word, word + MG_WORD_HELD_ONE));
+    } while (!atomic_compare_exchange_weak(&entry->word, &word, word + MG_WORD_HELD_ONE - MG_WORD_BUSY_ONE));
     return true;
 }
 
 bool mg__entry_unhold(struct mg__entry *entry) {
-    return (atomic_fetch_sub(&entry->word, MG_WORD_HELD_ONE) & MG_WORD_R) == 0;
+    return (atomic_fetch_sub(&entry->word, MG_WORD_HELD_ONE - MG_WORD_BUSY_ONE) & MG_WORD_R) == 0;
+}
+
+static enum mg__unpin last_of(uint64_t word) {
+    return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING;
 }
 
 enum mg__unpin mg__entry_unpin(struct mg__entry *entry, bool held) {
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed), wanted = 0;
-    bool last_of_dying = false;
+    uint64_t id = 0;
+    bool none_left = false;
     do {
-        wanted = word - MG_WORD_PIN_ONE - (held ? MG_WORD_HELD_ONE : 0);
-        last_of_dying = mg__word_pins(wanted) == 0 && (word & MG_WORD_D) != 0;
-        if (last_of_dying) wanted |= MG_WORD_X | MG_WORD_PIN_ONE;
+        wanted = word - (held ? MG_WORD_HELD_ONE : MG_WORD_BUSY_ONE);
+        none_left = (wanted & MG_WORD_PINS) == 0 && (word & MG_WORD_D) != 0;
+        if (MG_UNLIKELY(none_left)) id = mg__entry_id(entry);
+        if (MG_UNLIKELY(none_left && (word & MG_WORD_V) == 0)) wanted |= MG_WORD_X | MG_WORD_BUSY_ONE;
     } while (!atomic_compare_exchange_weak(&entry->word, &word, wanted));
-    if (MG_LIKELY(!last_of_dying)) return (word & MG_WORD_R) != 0 ? MG_UNPINNED_REVOKED : MG_UNPINNED;
-    return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING;
+    if (MG_LIKELY(!none_left)) return (word & MG_WORD_R) != 0 ? MG_UNPINNED_REVOKED : MG_UNPINNED;
+    if (MG_LIKELY((word & MG_WORD_V) == 0)) return last_of(word);
+    const enum mg__unpin left = mg__entry_finish(entry, id);
+    return left == MG_UNPINNED && (word & MG_WORD_R) != 0 ? MG_UNPINNED_REVOKED : left;
+}
+
+/* Whoever leaves looks for the others after he has left: so the last one finds nobody. Nobody comes any more: who set D had
+ * a pin until that was sure, or had closed the gate. */
+enum mg__unpin mg__entry_finish(struct mg__entry *entry, uint64_t id) {
+    const uint64_t looked_at = MG_WORD_L | MG_WORD_D | MG_WORD_V | MG_WORD_X | MG_WORD_PINS;
+    uint64_t word = atomic_load(&entry->word);
+    do {
+        if ((word ^ id) >> 32 != 0 || (word & looked_at) != (MG_WORD_L | MG_WORD_D | MG_WORD_V)) return MG_UNPINNED;
+        if (mg__light_any(id)) return MG_UNPINNED;
+    } while (!atomic_compare_exchange_weak(&entry->word, &word, (word & ~MG_WORD_V) | MG_WORD_X | MG_WORD_BUSY_ONE));
+    return last_of(word);
 }
 
 enum mg__unpin mg__entry_unseize(struct mg__entry *entry) {
@@ -447,9 +467,16 @@ enum mg__unpin mg__entry_unseize(struct mg__entry *entry) {
     do {
         /* A purge that is revoking has a pin, too: then it is the last one. */
         const bool last = mg__word_pins(word) == 1;
-        if (last && (word & MG_WORD_D) != 0) return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING;
-    } while (!atomic_compare_exchange_weak(&entry->word, &word, (word & ~short_or_long) - MG_WORD_PIN_ONE));
+        if (last && (word & MG_WORD_D) != 0) return last_of(word);
+    } while (!atomic_compare_exchange_weak(&entry->word, &word, (word & ~short_or_long) - MG_WORD_BUSY_ONE));
     return (word & MG_WORD_R) != 0 ? MG_UNPINNED_REVOKED : MG_UNPINNED;
+}
+
+void mg__entry_let_read_lightly(struct mg__entry *entry) {
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    do {
+        if ((word & MG_WORD_D) != 0) return;
+    } while (!atomic_compare_exchange_weak(&entry->word, &word, word | MG_WORD_V));
 }
 
 void mg__entry_lock(struct mg__entry *entry) {

@@ -1,15 +1,17 @@
 /* core/table: the process-wide table of handles. Entries are type-stable: they are reused, never freed, so that any number can be
  * looked up safely. One atomic word per entry decides everything:
  *
- *     63..32 generation | 31 X | 30 D | 29 R | 28 T | 27 L | 26 S | 25..13 held | 12..0 pins
+ *     63..32 generation | 31 X | 30 D | 29 R | 28 T | 27 L | 26 S | 25 V | 24 N | 23..11 held | 10..0 busy
  *
  *   L  live              S  not a secret: `object` tells what; without L: it stayed in the parent of this forked child
  *   X  one exclusive owner (a WRITE borrow, or a change by the library)
  *   D  dying: no new borrows; whoever drops the last pin ends it
  *   R  revoked: its memory was taken away; nobody touches it any more
  *   T  short lock for opening and closing a shared view; with X: short work of the library, whoever comes waits for its end
- *   pins: who is at it; held: how many of those are in the host's hands. pins > held: the library is at work and will be done
- *   soon. A purge waits for that, and takes away what is in the host's hands by setting R while pins == held.
+ *   V  readers may note themselves in the records of their threads instead of here (light.h)
+ *   N  a purge has seen such readers
+ *   held: how many pins are in the host's hands; busy: how many are not: there the library is at work and will be done soon.
+ *   A purge waits for these, and takes away what is in the host's hands by setting R while nobody is busy.
  *
  * Must not know: what secrets hold, how they are sealed. */
 #ifndef MG_CORE_TABLE_H
@@ -23,9 +25,13 @@
 #define MG_WORD_T ((uint64_t)1 << 28)
 #define MG_WORD_L ((uint64_t)1 << 27)
 #define MG_WORD_S ((uint64_t)1 << 26)
-#define MG_WORD_HELD_ONE ((uint64_t)1 << 13)
-#define MG_WORD_PIN_ONE ((uint64_t)1)
-#define MG_WORD_COUNT_MASK ((uint64_t)0x1FFF)
+#define MG_WORD_V ((uint64_t)1 << 25)
+#define MG_WORD_N ((uint64_t)1 << 24)
+#define MG_WORD_HELD_ONE ((uint64_t)1 << 11)
+#define MG_WORD_BUSY_ONE ((uint64_t)1)
+#define MG_WORD_HELD_MASK ((uint64_t)0x1FFF)
+#define MG_WORD_BUSY_MASK ((uint64_t)0x7FF)
+#define MG_WORD_PINS (MG_WORD_HELD_MASK * MG_WORD_HELD_ONE | MG_WORD_BUSY_MASK * MG_WORD_BUSY_ONE)
 
 struct mg__limits;
 struct mg__scope;
@@ -63,7 +69,8 @@ struct mg__entry {
         unsigned char in_place[MG_IN_PLACE_BYTES]; /* SEALED, up to MG_IN_PLACE_MOST bytes: tag | ciphertext */
         struct {
             union mg__body body;
-            uint64_t place; /* COMPACT */
+            uint64_t place;         /* COMPACT */
+            _Atomic uint32_t reads; /* COMPACT, MAPPED: with pins */
         };
     };
 };
@@ -80,7 +87,12 @@ struct mg__extra {
 
 /* Entries lie in segments, each at a multiple of MG_SEGMENT_SPACE: so an entry needs neither store its index nor where its extra
  * is. The entries of a segment fill huge pages of 2 MiB exactly. */
-enum { MG_SEGMENT_BITS = 18, MG_SEGMENT = 1 << MG_SEGMENT_BITS, MG_SEGMENT_SPACE = 1 << 25 };
+enum {
+    MG_SEGMENT_BITS = 18,
+    MG_SEGMENT = 1 << MG_SEGMENT_BITS,
+    MG_SEGMENT_SPACE = 1 << 25,
+    MG_SEGMENTS = 1 << (28 - MG_SEGMENT_BITS)
+};
 struct mg__segment {
     struct mg__entry entries[MG_SEGMENT];
     uint32_t first; /* index of the first */
@@ -113,14 +125,22 @@ enum {
     MG_KIND_LIMITED = 32      /* it has limits */
 };
 
-static inline uint32_t mg__word_pins(uint64_t word) { return (uint32_t)(word & MG_WORD_COUNT_MASK); }
-static inline uint32_t mg__word_held(uint64_t word) {
-    return (uint32_t)((word / MG_WORD_HELD_ONE) & MG_WORD_COUNT_MASK);
+/* One read more of a secret that lies open, and is pinned: true once in about 64 times. Two at the same time may count as one. */
+static inline bool mg__entry_count_read(struct mg__entry *entry) {
+    const uint32_t reads = atomic_load_explicit(&entry->reads, memory_order_relaxed) + 1;
+    atomic_store_explicit(&entry->reads, reads, memory_order_relaxed);
+    return reads % 64 == 0;
 }
+
+static inline uint32_t mg__word_busy(uint64_t word) { return (uint32_t)(word & MG_WORD_BUSY_MASK); }
+static inline uint32_t mg__word_held(uint64_t word) {
+    return (uint32_t)((word / MG_WORD_HELD_ONE) & MG_WORD_HELD_MASK);
+}
+static inline uint32_t mg__word_pins(uint64_t word) { return mg__word_held(word) + mg__word_busy(word); }
 
 /* Revoked, and the library is still at it: the memory may not be gone yet. */
 static inline bool mg__word_is_being_revoked(uint64_t word) {
-    return (word & MG_WORD_R) != 0 && mg__word_pins(word) != mg__word_held(word);
+    return (word & MG_WORD_R) != 0 && mg__word_busy(word) != 0;
 }
 
 /* Free indices that a thread keeps for itself, so that it makes and ends entries without an atomic step on what others use. */
@@ -145,8 +165,6 @@ uint64_t mg__entry_begin_compact(struct mg__indices *mine, uint32_t vault, uint8
 struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status);
 /* Ends an entry of which the caller is the exclusive owner; the generation moves on. */
 void mg__entry_free(struct mg__entry *entry);
-/* The entry of an id, whether the generation fits or not; NULL when there is none. */
-struct mg__entry *mg__entry_at(uint64_t id);
 uint64_t mg__entry_id(const struct mg__entry *entry);
 static inline struct mg__segment *mg__segment_of(const struct mg__entry *entry) {
     return (struct mg__segment *)((uintptr_t)entry & ~(uintptr_t)(MG_SEGMENT_SPACE - 1));
@@ -161,7 +179,24 @@ static inline uint32_t mg__entry_index(const struct mg__entry *entry) {
 void mg__entry_prefetch(uint64_t id);
 /* How many indices exist, for walks with mg__entry_by_index. */
 uint32_t mg__table_count(void);
-struct mg__entry *mg__entry_by_index(uint32_t index);
+extern struct mg__segment *_Atomic mg__table_segments[MG_SEGMENTS];
+static inline struct mg__segment *mg__segment_by_index(uint32_t index) {
+    return atomic_load_explicit(&mg__table_segments[(index >> MG_SEGMENT_BITS) & (MG_SEGMENTS - 1)],
+                                memory_order_acquire);
+}
+static inline struct mg__entry *mg__entry_by_index(uint32_t index) {
+    struct mg__segment *segment = mg__segment_by_index(index);
+    return MG_UNLIKELY(segment == NULL) ? NULL : &segment->entries[index & (MG_SEGMENT - 1)];
+}
+/* The same for an index that was made: its segment is there. */
+static inline struct mg__entry *mg__entry_known(uint32_t index) {
+    return &mg__segment_by_index(index)->entries[index & (MG_SEGMENT - 1)];
+}
+/* The entry of an id, whether the generation fits or not; NULL when there is none. */
+static inline struct mg__entry *mg__entry_at(uint64_t id) {
+    const uint32_t index = (uint32_t)id;
+    return MG_UNLIKELY(index >> MG_SEGMENT_BITS >= MG_SEGMENTS) ? NULL : mg__entry_by_index(index);
+}
 /* Calls fn for each range of addresses in which entries lie. Takes no lock. */
 void mg__table_each_range(void (*fn)(uintptr_t low, uintptr_t high, void *arg), void *arg);
 
@@ -270,8 +305,10 @@ static inline bool mg__entry_is_chunked(const struct mg__entry *entry) {
 /* One more pin on an object that is no secret. dying: also when it is. */
 MG_MUST_USE memguard_status mg__entry_pin_object(uint64_t id, enum mg__object object, bool dying,
                                                  struct mg__entry **entry);
-/* Marks an object as dying; *idle: nobody is at it, and the caller owns it exclusively and must end it. */
-MG_MUST_USE memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__entry **entry, bool *idle);
+enum mg__unpin { MG_UNPINNED, MG_UNPINNED_REVOKED, MG_LAST_OF_DYING, MG_LAST_OF_REVOKED };
+/* Marks an object as dying; *left: the last: nobody is at it, and the caller owns it exclusively and must end it. */
+MG_MUST_USE memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__entry **entry,
+                                           enum mg__unpin *left);
 
 /* The same for a secret that nobody is at, in one step: NULL when it is not so, and nothing has changed. */
 struct mg__entry *mg__entry_doom_quickly(uint64_t id);
@@ -281,19 +318,23 @@ MG_MUST_USE memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__ent
 /* Exclusive ownership of a secret, with one pin. */
 MG_MUST_USE memguard_status mg__entry_seize(uint64_t id, struct mg__entry **entry);
 /* Exclusive ownership of an entry by a walk: false when somebody is at it. more: MG_WORD_D when it shall end,
- * MG_WORD_T for short work, else 0. */
+ * MG_WORD_T for short work, MG_WORD_V when the caller knows that it has no light readers and will get none; else 0. */
 MG_MUST_USE bool mg__entry_seize_idle(struct mg__entry *entry, uint64_t word, uint64_t more);
 /* Into the host's hands: false when the entry is dying meanwhile (then it stays in the library's). */
 MG_MUST_USE bool mg__entry_hold(struct mg__entry *entry);
 /* Back from the host's hands: false when the memory was revoked. */
 MG_MUST_USE bool mg__entry_unhold(struct mg__entry *entry);
 
-enum mg__unpin { MG_UNPINNED, MG_UNPINNED_REVOKED, MG_LAST_OF_DYING, MG_LAST_OF_REVOKED };
 /* One pin less (of hold: and one held). After the last one of a dying entry the caller owns it exclusively and must
  * end it. */
 enum mg__unpin mg__entry_unpin(struct mg__entry *entry, bool held);
 /* Ends exclusive ownership. */
 enum mg__unpin mg__entry_unseize(struct mg__entry *entry);
+/* After the end of a pin, or of a light reader (light.h): when the entry with V is dying, and nobody is at it any more,
+ * it is the caller's. */
+enum mg__unpin mg__entry_finish(struct mg__entry *entry, uint64_t id);
+/* From now on it may be read lightly. It is pinned. */
+void mg__entry_let_read_lightly(struct mg__entry *entry);
 
 void mg__entry_lock(struct mg__entry *entry); /* T */
 void mg__entry_unlock(struct mg__entry *entry);

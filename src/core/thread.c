@@ -72,12 +72,19 @@ memguard_status mg__thread_start(void) {
     return mg__fail(MEMGUARD_ERR_SYSTEM, error, "no key for thread-specific data is free (errno %d)", error);
 }
 
+/* Whole cache lines: what one thread writes is in none of another's. */
+static void *take_lines(size_t bytes) {
+    const size_t rounded = (bytes + MG_CACHE_LINE - 1) / MG_CACHE_LINE * MG_CACHE_LINE;
+    void *lines = aligned_alloc(MG_CACHE_LINE, rounded);
+    return lines == NULL ? NULL : memset(lines, 0, rounded);
+}
+
 static struct mg__thread *make_record(void) {
     if (records >= MOST_THREADS - 1) return NULL;
-    struct mg__thread *thread = aligned_alloc(MG_CACHE_LINE, sizeof *thread);
+    struct mg__thread *thread = take_lines(sizeof *thread);
     if (thread == NULL) return NULL;
-    memset((void *)thread, 0, sizeof *thread);
     thread->number = ++records;
+    thread->next_pin = UINT64_MAX; /* no view's */
     atomic_store_explicit(&threads[thread->number], thread, memory_order_release);
     return thread;
 }
@@ -92,6 +99,7 @@ struct mg__thread *mg__thread_join(void) {
     if (thread != NULL) thread->is_free = false;
     mg__mutex_unlock(&mutex);
     if (thread == NULL) return NULL;
+    atomic_store_explicit(&thread->heavy, false, memory_order_relaxed);
     /* Without the hook at thread exit the record is not recycled: a leak of a few hundred bytes, no loss of
      * protection. */
     (void)mg__sys_thread_exit_set(thread);
@@ -128,65 +136,69 @@ void mg__threads_forget_slots(const struct mg__compact_arena *arena) {
 
 /* ---- views ---- */
 
-/* Segment i holds the places from FIRST * (2^i - 1) on, FIRST * 2^i of them. */
-static _Atomic uint64_t *place_at(const struct mg__thread *thread, uint32_t place) {
+struct mg__seat *mg__thread_seat(const struct mg__thread *thread, uint32_t place) {
     const uint32_t n = place / MG_VIEW_FIRST + 1;
     const unsigned segment = 31U - (unsigned)__builtin_clz(n);
     if (segment >= MG_VIEW_SEGMENTS) return NULL;
-    _Atomic uint64_t *marks = atomic_load_explicit(&thread->views[segment], memory_order_acquire);
-    return marks == NULL ? NULL : &marks[place - MG_VIEW_FIRST * ((1U << segment) - 1)];
+    struct mg__seat *seats = mg__thread_seats(thread, segment);
+    return seats == NULL ? NULL : &seats[place - MG_VIEW_FIRST * ((1U << segment) - 1)];
 }
 
-/* One more segment; its first place is the next to try. */
+/* One more segment. */
 static bool add_places(struct mg__thread *thread) {
     const uint32_t n = thread->places / MG_VIEW_FIRST + 1;
     const unsigned segment = 31U - (unsigned)__builtin_clz(n);
     if (segment >= MG_VIEW_SEGMENTS) return false;
-    _Atomic uint64_t *marks = calloc((size_t)MG_VIEW_FIRST << segment, sizeof *marks);
-    if (marks == NULL) return false;
-    atomic_store_explicit(&thread->views[segment], marks, memory_order_release);
-    thread->next_place = thread->places;
+    struct mg__seat *seats = take_lines(((size_t)MG_VIEW_FIRST << segment) * sizeof *seats);
+    if (seats == NULL) return false;
+    atomic_store_explicit(&thread->views[segment], seats, memory_order_release);
     thread->places += (uint32_t)MG_VIEW_FIRST << segment;
     return true;
 }
 
-static bool is_free(const struct mg__thread *thread, uint32_t place) {
-    return atomic_load_explicit(place_at(thread, place), memory_order_relaxed) == 0;
+static void seat_at(struct mg__thread *thread, uint32_t place) {
+    thread->next_place = place;
+    thread->next_seat = mg__thread_seat(thread, place);
+    thread->next_pin = mg__view_pin(thread->number, MG_VIEW_LIGHT, place, 0);
 }
 
-/* The next free place, if there is one among a few: then the places are sparsely used. */
-static bool find_place(struct mg__thread *thread) {
+bool mg__thread_search_seat(struct mg__thread *thread) {
+    /* The next free place, if there is one among a few: then the places are sparsely used. */
     for (unsigned tried = 0; tried < MG_VIEW_FIRST && tried < thread->places; tried++) {
-        if (thread->next_place >= thread->places) thread->next_place = 0;
-        if (is_free(thread, thread->next_place)) return true;
-        thread->next_place++;
+        seat_at(thread, thread->next_place + 1 < thread->places ? thread->next_place + 1 : 0);
+        if (mg__seat_is_free(thread->next_seat)) return true;
     }
-    return false;
+    const uint32_t made = thread->places;
+    if (!add_places(thread)) return false;
+    seat_at(thread, made);
+    return true;
 }
 
 bool mg__thread_note_view(struct mg__thread *thread, const struct mg__vault *vault, uint32_t *place, uint32_t *serial) {
-    if (MG_UNLIKELY(!find_place(thread) && !add_places(thread))) return false;
+    if (MG_UNLIKELY(!mg__thread_find_seat(thread))) return false;
     thread->serial = (thread->serial + 1) & ((1U << MG_VIEW_SERIAL_BITS) - 1);
     *place = thread->next_place;
     *serial = thread->serial;
     const uint64_t mark = ((uint64_t)thread->serial << 32) | atomic_load_explicit(&vault->mark, memory_order_relaxed);
-    atomic_store_explicit(place_at(thread, *place), mark, memory_order_relaxed);
+    atomic_store_explicit(&thread->next_seat->mark, mark, memory_order_relaxed);
     return true;
 }
 
 bool mg__thread_drop_view(struct mg__thread *thread, const struct mg__vault *vault, uint32_t place, uint32_t serial) {
-    _Atomic uint64_t *at = place_at(thread, place);
-    uint64_t mark = at == NULL ? 0 : atomic_load(at);
+    struct mg__seat *seat = mg__thread_seat(thread, place);
+    uint64_t mark = seat == NULL ? 0 : atomic_load(&seat->mark);
     const bool fits = mark >> 32 == serial && mg__mark_vault(mark) == vault->index + 1;
-    return fits && atomic_compare_exchange_strong(at, &mark, 0);
+    return fits && atomic_compare_exchange_strong(&seat->mark, &mark, 0);
 }
 
+/* Of any vault: also what is just about to become a borrow, or has just been one. */
 static bool views_any(const struct mg__thread *thread, const struct mg__vault *vault) {
     for (uint32_t place = 0;; place++) {
-        const _Atomic uint64_t *at = place_at(thread, place);
-        if (at == NULL) return false;
-        const uint64_t mark = atomic_load(at);
-        if (mark != 0 && (vault == NULL || (uint32_t)mark == atomic_load(&vault->mark))) return true;
+        const struct mg__seat *seat = mg__thread_seat(thread, place);
+        if (seat == NULL) return false;
+        const uint64_t mark = atomic_load(&seat->mark);
+        if (vault == NULL && (mark | atomic_load(&seat->read)) != 0) return true;
+        if (vault != NULL && mark != 0 && (uint32_t)mark == atomic_load(&vault->mark)) return true;
     }
 }
 
@@ -207,7 +219,13 @@ struct mg__thread *mg__thread_heir(void) {
     return heir;
 }
 
-bool mg__threads_are_unlocked(void) { return mg__mutex_is_free(&mutex); }
+
+bool mg__threads_are_unlocked(void) {
+    uint32_t number = 0;
+    for (const struct mg__thread *thread; (thread = next_record(&number)) != NULL;)
+        if (!mg__mutex_is_free(&thread->releasing)) return false;
+    return mg__mutex_is_free(&mutex);
+}
 
 bool mg__threads_are_outside(void) {
     uint32_t number = 0;
@@ -225,7 +243,7 @@ void mg__thread_drop_use(struct mg__use_link *link) {
         mg__shown_leave(link->entry->body.chunked, link->shown);
     else
         mg__entry_extra(link->entry)->views--;
-    atomic_fetch_sub(&link->entry->word, MG_WORD_PIN_ONE + MG_WORD_HELD_ONE);
+    atomic_fetch_sub(&link->entry->word, MG_WORD_HELD_ONE);
 }
 
 /* The links lie on the stacks of threads that are not here: nothing else has been written there yet. */
@@ -244,10 +262,11 @@ void mg__threads_part(void) {
 
 /* Views of vaults that are not here cannot be released any more. */
 static void forget_views(struct mg__thread *thread) {
-    _Atomic uint64_t *at = NULL;
-    for (uint32_t place = 0; (at = place_at(thread, place)) != NULL; place++) {
-        const uint64_t mark = atomic_load(at);
-        if (mark != 0 && !mg__vault_is_here(mg__vault_by_index(mg__mark_vault(mark) - 1))) atomic_store(at, 0);
+    struct mg__seat *seat = NULL;
+    for (uint32_t place = 0; (seat = mg__thread_seat(thread, place)) != NULL; place++) {
+        const uint64_t mark = atomic_load(&seat->mark);
+        if (mark != 0 && !mg__vault_is_here(mg__vault_by_index(mg__mark_vault(mark) - 1))) atomic_store(&seat->mark, 0);
+        atomic_store(&seat->read, 0); /* what is copied has no light readers */
     }
 }
 

@@ -1,6 +1,6 @@
 /* core/vault: making, describing, locking and ending vaults. Contracts: memguard.h; the key's life: docs/KEYS.md.
  * Must not know: how secrets are opened, how keys are assembled. */
-#include "core/vault.h"
+#include "core/light.h"
 
 #include <stdlib.h>
 
@@ -402,7 +402,7 @@ static bool anything_borrowed(const struct mg__vault *vault, bool gate_closed) {
             mg__sys_backoff(&step);
         }
     }
-    return false;
+    return gate_closed ? mg__light_settles_held(vault) : mg__light_count_in(vault) != 0;
 }
 
 static memguard_status borrowed(void) { return mg__fail(MEMGUARD_ERR_BUSY, 0, "secrets of the vault are borrowed"); }
@@ -413,7 +413,7 @@ static memguard_status close_gate(struct mg__vault *vault, uint32_t *before) {
     /* First with the gate as it is: a call that is refused for a borrow that lasts disturbs nobody. */
     if (anything_borrowed(vault, false)) return borrowed();
     atomic_store(&vault->gate, MG_GATE_CHANGING);
-    mg__makers_await(vault);
+    mg__makers_await(vault); /* and light readers are in sight: it fences */
     if (!anything_borrowed(vault, true)) return MEMGUARD_OK;
     atomic_store(&vault->gate, *before);
     return borrowed();
@@ -470,7 +470,7 @@ static bool seize_for_sealing(const struct mg__vault *vault, struct mg__entry *e
     for (;; mg__sys_backoff(&step)) {
         const uint64_t word = atomic_load(&entry->word);
         if (!mg__entry_is_of(entry, vault->index) || (word & MG_WORD_L) == 0 || (word & MG_WORD_R) != 0) return false;
-        if (!mg__entry_seize_idle(entry, word, 0)) continue;
+        if (!mg__entry_seize_idle(entry, word, MG_WORD_V)) continue; /* nothing is borrowed */
         if (mg__entry_is_of(entry, vault->index)) return true;
         mg__secret_after(entry, mg__entry_unseize(entry));
     }
@@ -602,6 +602,7 @@ static void count_chunked(const struct mg__entry *entry, memguard_report *report
 
 static void count_secrets(const struct mg__vault *vault, memguard_report *report) {
     const uint32_t count = mg__table_count();
+    report->borrows += mg__light_count_in(vault);
     for (uint32_t i = 0; i < count; i++) {
         const struct mg__entry *entry = mg__entry_by_index(i);
         if (!mg__entry_is_of(entry, vault->index)) continue;

@@ -61,7 +61,9 @@ enum {
     MG_MARK_STEP = 2 * MG_VAULTS,
     MG_VIEW_SEGMENTS = 15,
     MG_VIEW_FIRST = 64,
-    MG_VIEW_SERIAL_BITS = 24
+    MG_VIEW_SERIAL_BITS = 24,
+    MG_VIEW_PLACE_BITS = 21,
+    MG_VIEW_ACCESS_BITS = 2
 };
 
 /* A `use` in progress; on the stack of its thread. */
@@ -73,12 +75,23 @@ struct mg__use_link {
     struct mg__shown *shown;   /* bytes of a stream or large secret in a region of their own */
 };
 
+/* Where a view sits. Free: both are 0. */
+struct mg__seat {
+    _Atomic uint64_t mark; /* serial << 32 | the vault's mark; only the first release finds it */
+    _Atomic uint64_t read; /* of a light reader: what it reads (light.h) */
+};
+
 /* A thread that has called us. Type-stable. Each view that it acquires has a place here, with a mark that only the
  * first release finds: so a view that was copied cannot be released twice, by whatever thread. */
 struct mg__thread {
     _Alignas(MG_CACHE_LINE) uint32_t number; /* from 1 */
     uint32_t serial;                   /* of the last view */
     uint32_t next_place;               /* where to look first for a free one */
+    struct mg__seat *next_seat;        /* the same; null: none was made */
+    uint64_t next_pin;                 /* the same, as a light reader's pin[1], but for the serial; else no view's */
+    _Atomic bool heavy;                /* others release its views: it reads nothing lightly */
+    struct mg__mutex releasing;        /* for others who release a light reader's view */
+    uint32_t released;                 /* how many were; under that mutex */
     uint32_t places;                   /* made so far */
     struct mg__use_link *_Atomic uses; /* innermost */
     struct mg__scope *scope;           /* innermost */
@@ -87,8 +100,8 @@ struct mg__thread {
     bool is_free;                      /* under the mutex of thread.c */
     _Atomic bool orphan;               /* its thread has ended, with views still out */
     struct mg__thread *next_free;
-    _Atomic uint64_t *_Atomic views[MG_VIEW_SEGMENTS]; /* marks; a segment doubles the ones before; 0: free */
-    struct mg__indices indices;                        /* what it keeps for secrets that it makes next */
+    struct mg__seat *_Atomic views[MG_VIEW_SEGMENTS]; /* a segment doubles the ones before */
+    struct mg__indices indices;                       /* what it keeps for secrets that it makes next */
     struct mg__compact_cache slots;
 };
 
@@ -194,6 +207,28 @@ static inline struct mg__thread *mg__thread_self(void) {
     return MG_LIKELY(mg__thread_mine != NULL) ? mg__thread_mine : mg__thread_join();
 }
 struct mg__thread *mg__thread_by_number(uint32_t number);
+/* Segment i holds the places from MG_VIEW_FIRST * (2^i - 1) on. NULL: it was not made yet. */
+static inline struct mg__seat *mg__thread_seats(const struct mg__thread *thread, unsigned segment) {
+    return atomic_load_explicit(&thread->views[segment], memory_order_acquire);
+}
+struct mg__seat *mg__thread_seat(const struct mg__thread *thread, uint32_t place); /* NULL: never made */
+static inline bool mg__seat_is_free(const struct mg__seat *seat) {
+    return (atomic_load_explicit(&seat->mark, memory_order_relaxed) |
+            atomic_load_explicit(&seat->read, memory_order_acquire)) == 0;
+}
+/* Of the calling thread: sees to it that next_seat is free. false: no memory. */
+MG_MUST_USE bool mg__thread_search_seat(struct mg__thread *thread);
+static inline MG_MUST_USE bool mg__thread_find_seat(struct mg__thread *thread) {
+    if (MG_LIKELY(thread->next_seat != NULL && mg__seat_is_free(thread->next_seat))) return true;
+    return mg__thread_search_seat(thread);
+}
+/* pin[1] of a view: number of the thread (17 bits) | access (2) | place (21) | serial (24). */
+enum { MG_VIEW_LIGHT = 0 }; /* as access: READ, by a light reader */
+static inline uint64_t mg__view_pin(uint32_t number, uint32_t access, uint32_t place, uint32_t serial) {
+    return serial | ((uint64_t)place << MG_VIEW_SERIAL_BITS) |
+           ((uint64_t)access << (MG_VIEW_SERIAL_BITS + MG_VIEW_PLACE_BITS)) |
+           ((uint64_t)number << (MG_VIEW_SERIAL_BITS + MG_VIEW_PLACE_BITS + MG_VIEW_ACCESS_BITS));
+}
 /* A place for a view: false without memory. *place and *serial go into the view. */
 MG_MUST_USE bool mg__thread_note_view(struct mg__thread *thread, const struct mg__vault *vault, uint32_t *place,
                                       uint32_t *serial);

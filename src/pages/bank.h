@@ -119,6 +119,8 @@ MG_MUST_USE memguard_status mg__canary_copy_on_fork(void);
 /* The pattern depends on the address modulo 16 alone. */
 void mg__canary_fill(unsigned char *p, size_t bytes);
 MG_MUST_USE bool mg__canary_intact(const unsigned char *p, size_t bytes);
+/* The canaries around `bytes` bytes: 16 bytes before p, and from their end to `end`, 16 at least; p and end are multiples of 16. */
+MG_MUST_USE bool mg__canary_intact_around(const unsigned char *p, size_t bytes, const unsigned char *end);
 
 /* ---- budget (budget.c) ---- */
 

@@ -256,8 +256,8 @@ memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, 
 }
 
 bool mg__compact_intact(const struct mg__compact_slot *slot, size_t bytes) {
-    const size_t behind = capacities[mg__compact_class(bytes)] - bytes + CANARY;
-    return mg__canary_intact(slot->data - CANARY, CANARY) && mg__canary_intact(slot->data + bytes, behind);
+    const size_t capacity = capacities[mg__compact_class(bytes)];
+    return mg__canary_intact_around(slot->data, bytes, slot->data + capacity + CANARY);
 }
 
 /* The line is another's, or full: then half of it goes, too. */

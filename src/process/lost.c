@@ -3,6 +3,7 @@
  * how secrets are sealed, who purges. */
 #include "process/lost.h"
 
+#include "core/light.h"
 #include "core/origin.h"
 #include "sys/scan.h"
 
@@ -24,6 +25,7 @@ bool mg__lost_describe(struct mg__entry *entry, const struct mg__vault *vault, u
     lost->bytes = mg__entry_bytes(entry);
     lost->rest = mg__entry_rest(entry);
     lost->borrows = mg__word_held(word);
+    if ((word & MG_WORD_V) != 0) lost->borrows += mg__light_count(lost->secret.id);
     if ((vault->flags & MEMGUARD_TRACK) != 0) {
         mg__origin_of(index, &lost->origin, &made_ms);
         lost->age_ms = mg__sys_boottime_ms() - made_ms;

@@ -40,7 +40,7 @@ struct sweep {
 
 /* Those on which the library is at work are left alone. */
 static bool is_wanted(struct mg__entry *entry, const struct sweep *sweep, uint64_t *word) {
-    return mg__lost_is_secret(entry, sweep->vault, word) && mg__word_pins(*word) == mg__word_held(*word);
+    return mg__lost_is_secret(entry, sweep->vault, word) && mg__word_busy(*word) == 0;
 }
 
 static size_t count_wanted(const struct sweep *sweep, uint32_t indices) {

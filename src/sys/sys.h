@@ -116,12 +116,19 @@ extern _Atomic bool mg__sys_light_fences; /* once true it may become false, neve
 /* Before the first light fence of the process, and again in a child that goes on. */
 void mg__sys_fence_prepare(void);
 void mg__sys_fence_heavy(void);
+/* For hot paths: looked at once, before the stores, it spares further looks. It may become false in between: mg__sys_fence_heavy
+ * gives what was stored then its time. */
+static inline bool mg__sys_fences_are_light(void) {
+    return MG_LIKELY(atomic_load_explicit(&mg__sys_light_fences, memory_order_relaxed));
+}
 static inline void mg__sys_fence_light(void) {
-    if (MG_LIKELY(atomic_load_explicit(&mg__sys_light_fences, memory_order_relaxed)))
+    if (mg__sys_fences_are_light())
         atomic_signal_fence(memory_order_seq_cst);
     else
         atomic_thread_fence(memory_order_seq_cst);
 }
+
+static inline void mg__sys_fence_known_light(void) { atomic_signal_fence(memory_order_seq_cst); }
 
 /* Thread cancellation off, and as it was: around calls that are cancellation points. */
 int mg__sys_cancel_off(void);

@@ -2,7 +2,7 @@
  * made by hand: through the words themselves, or by stopping one thread inside a system call of the replaceable table. */
 #include "white.h"
 
-enum { MARKED = MG_WORD_COUNT_MASK };
+enum { MARKED = MG_WORD_HELD_MASK };
 
 static memguard_vault *vault;
 
@@ -55,7 +55,7 @@ TEST(old_id_stays_stale_when_its_index_lives_again) {
 TEST(handle_of_one_kind_is_stale_as_another) {
     memguard_status status = MEMGUARD_OK;
     struct mg__entry *found = NULL;
-    bool idle = false;
+    enum mg__unpin left = MG_UNPINNED;
     for (int kind = MG_OBJECT_SCOPE; kind <= MG_OBJECT_LARGE; kind++) {
         struct mg__entry *entry = mg__entry_claim(0, (enum mg__object)kind, &status);
         if (!CHECK_STATUS(status, MEMGUARD_OK) || !CHECK(mg__entry_unseize(entry) == MG_UNPINNED)) return;
@@ -65,12 +65,12 @@ TEST(handle_of_one_kind_is_stale_as_another) {
         for (int other = MG_OBJECT_SECRET; other <= MG_OBJECT_LARGE; other++) {
             if (other == kind) continue;
             if (other != MG_OBJECT_SECRET) CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)other, true, &found), MEMGUARD_ERR_STALE);
-            CHECK_STATUS(mg__entry_doom(id, (enum mg__object)other, &found, &idle), MEMGUARD_ERR_STALE);
+            CHECK_STATUS(mg__entry_doom(id, (enum mg__object)other, &found, &left), MEMGUARD_ERR_STALE);
         }
         CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)kind, false, &found), MEMGUARD_OK);
-        CHECK_STATUS(mg__entry_doom(id, (enum mg__object)kind, &found, &idle), MEMGUARD_OK);
-        CHECK(found == entry && !idle);
-        CHECK_STATUS(mg__entry_doom(id, (enum mg__object)kind, &found, &idle), MEMGUARD_ERR_STALE);
+        CHECK_STATUS(mg__entry_doom(id, (enum mg__object)kind, &found, &left), MEMGUARD_OK);
+        CHECK(found == entry && left == MG_UNPINNED);
+        CHECK_STATUS(mg__entry_doom(id, (enum mg__object)kind, &found, &left), MEMGUARD_ERR_STALE);
         CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)kind, false, &found), MEMGUARD_ERR_STALE);
         CHECK_STATUS(mg__entry_pin_object(id, (enum mg__object)kind, true, &found), MEMGUARD_OK); /* for the library's care */
         CHECK(mg__entry_unpin(entry, false) == MG_UNPINNED);

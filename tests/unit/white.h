@@ -57,7 +57,8 @@ static inline memguard_report report_of(memguard_vault *vault) {
     return report;
 }
 
-static inline struct mg__entry *entry_of(memguard_secret secret) { return mg__entry_at(secret.id); }
+/* Not inline: the compiler would see that it may be null and warn of every use. */
+__attribute__((noinline, unused)) static struct mg__entry *entry_of(memguard_secret secret) { return mg__entry_at(secret.id); }
 
 /* A secret of the pattern `seed`. */
 static inline memguard_secret make_secret(memguard_vault *vault, size_t bytes, uint32_t flags, uint32_t seed) {
