@@ -108,8 +108,12 @@ command -v gcore >/dev/null && command -v gdb >/dev/null && have_gcore=yes
 
 # core_is NAME ROW CELL: the core column, where there is gcore.
 core_is() {
-    [ "$have_gcore" = yes ] || set -- "$1" "$2" "could not check"
-    check "$1: $2: core" "$(cell "$2" 5)" "$3"
+    found=$(cell "$2" 5)
+    case $have_gcore in
+    no) set -- "$1" "$2" "could not check" ;;
+    sometimes) [ "$found" != "could not check" ] || return 0 ;;
+    esac
+    check "$1: $2: core" "$found" "$3"
 }
 
 # nothing found, or nothing found in what could be read
@@ -163,7 +167,7 @@ end=$(children_seconds)
 story demo
 if [ $have_gcore = yes ] && grep -q "could not check: core: " "$out"; then
     skip "core files: $(grep "could not check: core: " "$out")"
-    have_gcore=no
+    have_gcore=sometimes # it is not allowed, or takes too long on a busy machine
 fi
 tools_are demo
 core_is demo "environment child" FOUND
