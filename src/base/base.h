@@ -15,6 +15,8 @@
 #define MG_UNLIKELY(x) __builtin_expect(!!(x), 0)
 /* For what a hot path leaves to others: it stays out of its way. */
 #define MG_COLD __attribute__((noinline, cold))
+/* For parts of one that a compiler takes for too long to repeat. */
+#define MG_INLINE inline __attribute__((always_inline))
 #define MG_CACHE_LINE 64
 /* Small and hot: reached without a call into the loader even from a shared library. */
 #define MG_THREAD _Thread_local __attribute__((tls_model("initial-exec")))

@@ -8,25 +8,38 @@
 
 /* ---- making ---- */
 
-static inline void write_slot(unsigned char *data, const void *from, size_t bytes) {
+static MG_INLINE void write_slot(unsigned char *data, const void *from, size_t bytes) {
     static const unsigned char zeros[MG_COMPACT_MOST];
     mg__copy_cleanly(data, from != NULL ? from : zeros, bytes);
 }
 
-static inline bool make_noted(struct mg__thread *thread, const struct mg__vault *vault, const void *from, size_t bytes,
+/* A live secret of a body that is there, under an index that the thread keeps. Gives its id. */
+static MG_INLINE uint64_t show(struct mg__thread *thread, const struct mg__vault *vault, uint32_t flags, size_t bytes,
+                               struct mg__compact_slot slot) {
+    const uint8_t frozen = (flags & MEMGUARD_FROZEN) != 0 ? MG_ENTRY_FROZEN : 0;
+    const uint32_t index = mg__indices_take(&thread->indices);
+    struct mg__entry *entry = mg__entry_begin_life(index, vault->index + 1, MG_OBJECT_SECRET, MEMGUARD_COMPACT, frozen,
+                                                   (uint32_t)bytes);
+    const uint64_t generation = mg__entry_generation_bits(entry);
+    entry->body.data = slot.data;
+    entry->place = slot.place;
+    atomic_store_explicit(&entry->word, generation | MG_WORD_L, memory_order_release);
+    return generation | index;
+}
+
+static MG_INLINE bool make_noted(struct mg__thread *thread, const struct mg__vault *vault, const void *from, size_t bytes,
                               uint32_t flags, memguard_secret *secret) {
     struct mg__compact_line *line = mg__compact_line_of(&thread->slots, vault->arena, mg__compact_class(bytes));
     if (MG_UNLIKELY(!mg__compact_line_has_slots(line))) return false;
     if (MG_UNLIKELY(atomic_load_explicit(&thread->indices.count, memory_order_relaxed) == 0)) return false;
     const struct mg__compact_slot slot = mg__compact_line_take(line);
     write_slot(slot.data, from, bytes);
-    const uint8_t frozen = (flags & MEMGUARD_FROZEN) != 0 ? MG_ENTRY_FROZEN : 0;
-    secret->id = mg__entry_begin_compact(&thread->indices, vault->index + 1, frozen, bytes, slot.data, slot.place);
+    secret->id = show(thread, vault, flags, bytes, slot);
     return true;
 }
 
 /* Of `from`, or null for zeros. false: nothing has happened. */
-static inline bool make(const memguard_vault *token, const void *from, size_t bytes, uint32_t flags,
+static MG_INLINE bool make(const memguard_vault *token, const void *from, size_t bytes, uint32_t flags,
                         memguard_secret *secret) {
     struct mg__thread *thread = mg__thread_known();
     struct mg__vault *vault = mg__vault_of_token(token);
@@ -63,12 +76,12 @@ memguard_status memguard_secret_take(memguard_vault *vault, void *source, size_t
 
 /* ---- ending ---- */
 
-static inline bool in_compact_slot(const struct mg__entry *entry) {
+static MG_INLINE bool in_compact_slot(const struct mg__entry *entry) {
     return mg__entry_rest(entry) == MEMGUARD_COMPACT &&
            (mg__entry_flags(entry) & (MG_ENTRY_GUARDED | MG_ENTRY_EXPIRED)) == 0 && mg__entry_limits(entry) == NULL;
 }
 
-static inline void end(struct mg__entry *entry) {
+static MG_INLINE void end(struct mg__entry *entry) {
     struct mg__vault *vault = mg__vault_of(entry);
     const struct mg__compact_slot slot = {entry->body.data, entry->place};
     const size_t bytes = mg__entry_bytes(entry);

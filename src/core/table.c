@@ -190,13 +190,6 @@ void mg__indices_give_back(struct mg__indices *indices) {
     if (count != 0) move_out(indices, count);
 }
 
-/* There is one. */
-static inline uint32_t take_kept(struct mg__indices *mine) {
-    const uint32_t left = atomic_load_explicit(&mine->count, memory_order_relaxed) - 1;
-    atomic_store_explicit(&mine->count, left, memory_order_relaxed);
-    return mine->kept[left];
-}
-
 static MG_COLD void give_index_away(struct mg__indices *mine, uint32_t index) {
     if (mine == NULL) {
         push(&shards[mg__thread_hint() % SHARDS], index, index);
@@ -220,50 +213,23 @@ static inline void give_index(uint32_t index) {
 
 /* ---- life ---- */
 
-static inline struct mg__entry *begin_life(uint32_t index, uint32_t vault, enum mg__object object, uint8_t rest,
-                                           uint8_t flags, uint32_t bytes) {
-    struct mg__entry *entry = mg__entry_known(index);
-    /* The end of the life before is seen no later than what follows. */
-    atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(&entry->kind, (uint8_t)(object << MG_KIND_OBJECT_SHIFT | rest), memory_order_relaxed);
-    atomic_store_explicit(&entry->flags, flags, memory_order_relaxed);
-    atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
-    atomic_store_explicit(&entry->vault, (uint16_t)vault, memory_order_relaxed); /* published by the word */
-    return entry;
-}
-
-static inline uint64_t generation_bits(const struct mg__entry *entry) {
-    return atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32 << 32;
-}
-
-uint64_t mg__entry_begin_compact(struct mg__indices *mine, uint32_t vault, uint8_t flags, size_t bytes, unsigned char *data,
-                                 uint64_t place) {
-    const uint32_t index = take_kept(mine);
-    struct mg__entry *entry = begin_life(index, vault, MG_OBJECT_SECRET, MEMGUARD_COMPACT, flags, (uint32_t)bytes);
-    const uint64_t generation = generation_bits(entry);
-    entry->body.data = data;
-    entry->place = place;
-    atomic_store_explicit(&entry->word, generation | MG_WORD_L, memory_order_release);
-    return generation | index;
-}
-
 struct mg__entry *mg__entry_take(uint32_t vault, enum mg__object object, memguard_status *status) {
     struct mg__indices *mine = mg__my_indices;
     uint32_t index = 0;
     *status = MEMGUARD_OK;
     if (MG_LIKELY(mine != NULL && atomic_load_explicit(&mine->count, memory_order_relaxed) != 0))
-        index = take_kept(mine);
+        index = mg__indices_take(mine);
     else
         *status = refill(mine, &index);
     if (MG_UNLIKELY(*status != MEMGUARD_OK)) return NULL;
-    struct mg__entry *entry = begin_life(index, vault, object, 0, 0, 0); /* no body yet */
+    struct mg__entry *entry = mg__entry_begin_life(index, vault, object, 0, 0, 0); /* no body yet */
     entry->body.sealed = NULL;
     entry->place = 0;
     return entry;
 }
 
 uint64_t mg__entry_show(struct mg__entry *entry, bool own) {
-    const uint64_t generation = generation_bits(entry);
+    const uint64_t generation = mg__entry_generation_bits(entry);
     const uint64_t kind = mg__entry_object(entry) == MG_OBJECT_SECRET ? MG_WORD_L : MG_WORD_L | MG_WORD_S;
     if (own)
         atomic_store(&entry->word, generation | kind | MG_WORD_X | MG_WORD_BUSY_ONE);
@@ -377,14 +343,6 @@ memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__e
     mg__sys_fence_heavy();
     *left = mg__entry_unpin(found, false);
     return MEMGUARD_OK;
-}
-
-struct mg__entry *mg__entry_doom_quickly(uint64_t id) {
-    struct mg__entry *found = mg__entry_at(id);
-    uint64_t word = (id >> 32 << 32) | MG_WORD_L;
-    if (MG_UNLIKELY(found == NULL)) return NULL;
-    const uint64_t wanted = word | MG_WORD_D | MG_WORD_X | MG_WORD_BUSY_ONE;
-    return MG_LIKELY(atomic_compare_exchange_strong(&found->word, &word, wanted)) ? found : NULL;
 }
 
 /* With light readers allowed: T, too, so that whoever comes waits while we look for them. */

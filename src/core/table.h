@@ -158,9 +158,6 @@ void mg__indices_give_back(struct mg__indices *indices);
 struct mg__entry *mg__entry_take(uint32_t vault, enum mg__object object, memguard_status *status);
 /* From here on all see it: live. own: and owned exclusively, with one pin. Gives its id. */
 uint64_t mg__entry_show(struct mg__entry *entry, bool own);
-/* A live COMPACT secret at once, of an index that the thread keeps (there is one) and a body that is there already. Gives its id. */
-uint64_t mg__entry_begin_compact(struct mg__indices *mine, uint32_t vault, uint8_t flags, size_t bytes, unsigned char *data,
-                                 uint64_t place);
 /* mg__entry_take and mg__entry_show in one: live, X, one pin. */
 struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status);
 /* Ends an entry of which the caller is the exclusive owner; the generation moves on. */
@@ -310,9 +307,6 @@ enum mg__unpin { MG_UNPINNED, MG_UNPINNED_REVOKED, MG_LAST_OF_DYING, MG_LAST_OF_
 MG_MUST_USE memguard_status mg__entry_doom(uint64_t id, enum mg__object object, struct mg__entry **entry,
                                            enum mg__unpin *left);
 
-/* The same for a secret that nobody is at, in one step: NULL when it is not so, and nothing has changed. */
-struct mg__entry *mg__entry_doom_quickly(uint64_t id);
-
 /* One more pin on a secret; hold: and in the host's hands at once. */
 MG_MUST_USE memguard_status mg__entry_pin(uint64_t id, bool hold, struct mg__entry **entry);
 /* Exclusive ownership of a secret, with one pin. */
@@ -338,5 +332,40 @@ void mg__entry_let_read_lightly(struct mg__entry *entry);
 
 void mg__entry_lock(struct mg__entry *entry); /* T */
 void mg__entry_unlock(struct mg__entry *entry);
+
+/* ---- for hot paths ---- */
+
+/* There is one. */
+static inline uint32_t mg__indices_take(struct mg__indices *mine) {
+    const uint32_t left = atomic_load_explicit(&mine->count, memory_order_relaxed) - 1;
+    atomic_store_explicit(&mine->count, left, memory_order_relaxed);
+    return mine->kept[left];
+}
+
+/* All fields but the body, and the word, by which they become visible. */
+static inline struct mg__entry *mg__entry_begin_life(uint32_t index, uint32_t vault, enum mg__object object,
+                                                     uint8_t rest, uint8_t flags, uint32_t bytes) {
+    struct mg__entry *entry = mg__entry_known(index);
+    /* The end of the life before is seen no later than what follows. */
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&entry->kind, (uint8_t)(object << MG_KIND_OBJECT_SHIFT | rest), memory_order_relaxed);
+    atomic_store_explicit(&entry->flags, flags, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&entry->vault, (uint16_t)vault, memory_order_relaxed);
+    return entry;
+}
+
+static inline uint64_t mg__entry_generation_bits(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32 << 32;
+}
+
+/* mg__entry_doom of a secret that nobody is at, in one step: NULL when it is not so, and nothing has changed. */
+static inline struct mg__entry *mg__entry_doom_quickly(uint64_t id) {
+    struct mg__entry *found = mg__entry_at(id);
+    uint64_t word = (id >> 32 << 32) | MG_WORD_L;
+    const uint64_t wanted = word | MG_WORD_D | MG_WORD_X | MG_WORD_BUSY_ONE;
+    if (MG_UNLIKELY(found == NULL)) return NULL;
+    return MG_LIKELY(atomic_compare_exchange_strong(&found->word, &word, wanted)) ? found : NULL;
+}
 
 #endif
