@@ -81,21 +81,22 @@ static MG_INLINE bool in_compact_slot(const struct mg__entry *entry) {
            (mg__entry_flags(entry) & (MG_ENTRY_GUARDED | MG_ENTRY_EXPIRED)) == 0 && mg__entry_limits(entry) == NULL;
 }
 
-static MG_INLINE void end(struct mg__entry *entry) {
+static MG_INLINE void end(struct mg__entry *entry, uint64_t id) {
     struct mg__vault *vault = mg__vault_of(entry);
     const struct mg__compact_slot slot = {entry->body.data, entry->place};
     const size_t bytes = mg__entry_bytes(entry);
     if (MG_UNLIKELY(!mg__compact_give(vault->arena, slot, bytes))) mg__corrupted(vault, bytes);
-    mg__entry_free(entry);
+    mg__entry_free_of(entry, (uint32_t)id);
 }
 
 memguard_status memguard_secret_destroy(memguard_secret *secret) {
     if (MG_UNLIKELY(secret == NULL)) return mg__fail_plain(MEMGUARD_ERR_ARGUMENT);
-    struct mg__entry *entry = MG_LIKELY(mg__sys_is_surely_owner()) ? mg__entry_doom_quickly(secret->id) : NULL;
+    const uint64_t id = secret->id;
+    struct mg__entry *entry = MG_LIKELY(mg__sys_is_surely_owner()) ? mg__entry_doom_quickly(id) : NULL;
     if (MG_UNLIKELY(entry == NULL)) return mg__secret_destroy(secret);
     secret->id = 0;
     if (MG_LIKELY(in_compact_slot(entry)))
-        end(entry);
+        end(entry, id);
     else
         mg__secret_end(entry);
     return MEMGUARD_OK;

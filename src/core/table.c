@@ -251,9 +251,10 @@ static void clear_extra(struct mg__entry *entry) {
     atomic_store_explicit(&extra->limits, NULL, memory_order_relaxed);
 }
 
-void mg__entry_free(struct mg__entry *entry) {
+void mg__entry_free(struct mg__entry *entry) { mg__entry_free_of(entry, mg__entry_index(entry)); }
+
+void mg__entry_free_of(struct mg__entry *entry, uint32_t index) {
     if (MG_UNLIKELY((mg__entry_kind(entry) & MG_KIND_EXTRA) != 0)) clear_extra(entry);
-    const uint32_t index = mg__entry_index(entry);
     const uint64_t generation = (atomic_load_explicit(&entry->word, memory_order_relaxed) >> 32) + 1;
     const bool worn_out = generation > UINT32_MAX;
     atomic_store_explicit(&entry->vault, 0, memory_order_relaxed);

@@ -162,6 +162,7 @@ uint64_t mg__entry_show(struct mg__entry *entry, bool own);
 struct mg__entry *mg__entry_claim(uint32_t vault, enum mg__object object, memguard_status *status);
 /* Ends an entry of which the caller is the exclusive owner; the generation moves on. */
 void mg__entry_free(struct mg__entry *entry);
+void mg__entry_free_of(struct mg__entry *entry, uint32_t index); /* for who knows its index */
 uint64_t mg__entry_id(const struct mg__entry *entry);
 static inline struct mg__segment *mg__segment_of(const struct mg__entry *entry) {
     return (struct mg__segment *)((uintptr_t)entry & ~(uintptr_t)(MG_SEGMENT_SPACE - 1));

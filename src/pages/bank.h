@@ -210,13 +210,13 @@ struct mg__compact_slot {
 };
 enum { MG_COMPACT_MOST = 1024 }; /* longer ones get guarded regions: stronger, never weaker */
 
-/* A few free slots that a thread keeps for itself, so that it takes and gives them without an atomic step. A line holds those of one
- * size class of one arena. An owner who destroys an arena has its slots forgotten first, by every thread. */
-enum { MG_COMPACT_LINES = 8, MG_COMPACT_KEPT = 7 };
+/* A few free slots that a thread keeps for itself, so that it takes and gives them without an atomic step. Each size class has a
+ * line, for one arena at a time. An owner who destroys an arena has its slots forgotten first, by every thread. */
+enum { MG_COMPACT_LINES = 12, MG_COMPACT_KEPT = 7 };
 struct mg__compact_cache {
     struct mg__compact_line {
-        _Atomic uintptr_t tag;  /* arena | class; changes only while the line is empty */
-        uint32_t most;          /* of slots, by the tag */
+        struct mg__compact_arena *_Atomic arena; /* changes only while the line is empty */
+        uint32_t most;                           /* of slots */
         _Atomic uint32_t count; /* changed by its thread alone, but for mg__compact_forget; right for a child of fork at any instant */
         struct mg__compact_kept {
             uintptr_t not_data; /* complement of the address: whoever sweeps for lost secrets takes it for none */

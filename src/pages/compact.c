@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { CANARY = 16, CLASSES = 12, PAGES_PER_BLOCK = 256, BLOCKS = 4096, LANES = MG_COMPACT_MOST / 16, KEPT_BYTES = 1024 };
+enum { CANARY = 16, CLASSES = MG_COMPACT_LINES, PAGES_PER_BLOCK = 256, BLOCKS = 4096, LANES = MG_COMPACT_MOST / 16, KEPT_BYTES = 1024 };
 
 static const uint16_t capacities[CLASSES] = {16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MG_COMPACT_MOST};
 
@@ -186,44 +186,36 @@ static memguard_status take_from_new_page(struct mg__compact_arena *arena, unsig
 
 MG_THREAD struct mg__compact_cache *mg__my_compact;
 
-static uintptr_t tag_of(const struct mg__compact_arena *arena, unsigned class) { return (uintptr_t)arena | class; }
-
-static struct mg__compact_arena *arena_of(uintptr_t tag) {
-    return (struct mg__compact_arena *)(tag & ~(uintptr_t)15); /* arenas begin at a page */
-}
-
 /* The line for a class, taken over if it is empty. One in use is left to whoever uses it. */
-static MG_COLD struct mg__compact_line *take_over(const struct mg__compact_arena *arena, unsigned class) {
-    const uintptr_t tag = tag_of(arena, class);
-    if (mg__my_compact == NULL) return NULL;
-    struct mg__compact_line *line = mg__compact_line_at(mg__my_compact, tag);
-    if (atomic_load_explicit(&line->count, memory_order_relaxed) != 0) return NULL;
+static struct mg__compact_line *take_over(struct mg__compact_arena *arena, unsigned class) {
+    struct mg__compact_line *line = mg__my_compact == NULL ? NULL : &mg__my_compact->lines[class];
+    if (line == NULL || atomic_load_explicit(&line->count, memory_order_relaxed) != 0) return NULL;
     line->most = arena->kept[class];
-    atomic_store_explicit(&line->tag, tag, memory_order_relaxed);
+    atomic_store_explicit(&line->arena, arena, memory_order_relaxed);
     return line;
 }
 
-/* `from` of them are left. */
-static void move_out(struct mg__compact_line *line, uint32_t from) {
-    const uintptr_t tag = atomic_load_explicit(&line->tag, memory_order_relaxed);
-    struct mg__compact_arena *arena = arena_of(tag);
-    for (uint32_t n = atomic_load_explicit(&line->count, memory_order_relaxed); n > from; n--) {
+/* `left` of them stay. */
+static void move_out(struct mg__compact_arena *arena, unsigned class, struct mg__compact_line *line, uint32_t left) {
+    for (uint32_t n = atomic_load_explicit(&line->count, memory_order_relaxed); n > left; n--) {
         atomic_store_explicit(&line->count, n - 1, memory_order_relaxed);
-        push(arena, &arena->stacks[tag % 16], line->slots[n - 1].place);
+        push(arena, &arena->stacks[class], line->slots[n - 1].place);
     }
 }
 
 void mg__compact_give_back(struct mg__compact_cache *cache) {
-    for (unsigned i = 0; i < MG_COMPACT_LINES; i++)
-        move_out(&cache->lines[i], 0);
+    for (unsigned class = 0; class < CLASSES; class ++) {
+        struct mg__compact_line *line = &cache->lines[class];
+        move_out(atomic_load_explicit(&line->arena, memory_order_relaxed), class, line, 0);
+    }
 }
 
 /* The count first: while there are slots of this arena in a line, nobody changes either. */
 void mg__compact_forget(struct mg__compact_cache *cache, const struct mg__compact_arena *arena) {
-    for (unsigned i = 0; i < MG_COMPACT_LINES; i++) {
-        struct mg__compact_line *line = &cache->lines[i];
+    for (unsigned class = 0; class < CLASSES; class ++) {
+        struct mg__compact_line *line = &cache->lines[class];
         if (atomic_load_explicit(&line->count, memory_order_acquire) == 0) continue;
-        if (arena_of(atomic_load_explicit(&line->tag, memory_order_relaxed)) == arena)
+        if (atomic_load_explicit(&line->arena, memory_order_relaxed) == arena)
             atomic_store_explicit(&line->count, 0, memory_order_relaxed);
     }
 }
@@ -263,7 +255,7 @@ bool mg__compact_intact(const struct mg__compact_slot *slot, size_t bytes) {
 /* The line is another's, or full: then half of it goes, too. */
 static MG_COLD void give_shared(struct mg__compact_arena *arena, struct mg__compact_slot slot, unsigned class) {
     struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, class);
-    if (line != NULL) move_out(line, line->most / 2);
+    if (line != NULL) move_out(arena, class, line, line->most / 2);
     if (line == NULL) line = take_over(arena, class);
     if (line != NULL)
         put(line, atomic_load_explicit(&line->count, memory_order_relaxed), slot);

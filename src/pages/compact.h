@@ -9,16 +9,12 @@ extern const uint8_t mg__compact_classes[]; /* by the number of 16-byte lanes, r
 /* Of slots for so many bytes, at most MG_COMPACT_MOST. */
 static inline unsigned mg__compact_class(size_t bytes) { return mg__compact_classes[(bytes + 15) / 16]; }
 
-static inline struct mg__compact_line *mg__compact_line_at(struct mg__compact_cache *cache, uintptr_t tag) {
-    return &cache->lines[(tag + (tag >> 12)) % MG_COMPACT_LINES];
-}
-/* NULL: there is none. */
+/* NULL: there is none. Where it is does not depend on the arena, which is looked up meanwhile. */
 static inline struct mg__compact_line *mg__compact_line_of(struct mg__compact_cache *cache,
                                                            const struct mg__compact_arena *arena, unsigned class) {
-    const uintptr_t tag = (uintptr_t)arena | class;
     if (MG_UNLIKELY(cache == NULL)) return NULL;
-    struct mg__compact_line *line = mg__compact_line_at(cache, tag);
-    return MG_LIKELY(atomic_load_explicit(&line->tag, memory_order_relaxed) == tag) ? line : NULL;
+    struct mg__compact_line *line = &cache->lines[class];
+    return MG_LIKELY(atomic_load_explicit(&line->arena, memory_order_relaxed) == arena) ? line : NULL;
 }
 static inline bool mg__compact_line_has_slots(const struct mg__compact_line *line) {
     return line != NULL && atomic_load_explicit(&line->count, memory_order_relaxed) != 0;
