@@ -1,18 +1,30 @@
 /* How two operations are compared: in rounds of four batches, ours and peer in turn (A B A B, in the next round B A B A), so that what
  * disturbs the machine disturbs both. Each round gives one ratio; the median of all rounds counts. Rounds come in passes, with those of
  * all other rows between them, so that one bad second does not fall on one row; how far the medians of the passes lie apart
- * tells how much a figure is to be believed. The number of calls in a batch is found first, by doubling. */
+ * tells how much a figure is to be believed. Rounds in which the kernel took a processor away from us, as a busy machine does, are not
+ * counted, as long as there is time for others. The number of calls in a batch is found first, by doubling. */
+#define _GNU_SOURCE
 #include "bench.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
-enum { BATCH_US = 100, LEAST_ROUNDS = 3, MOST_ROUNDS = 701, LONG_ROUND_MS = 20, QUICK_MS = 100, MOST_CALLS = 1 << 20 };
+enum {
+    BATCH_US = 100,
+    LEAST_ROUNDS = 3,
+    MOST_ROUNDS = 701,
+    LONG_ROUND_MS = 20,
+    QUICK_MS = 100,
+    FILTERED_US = 2000,
+    MOST_CALLS = 1 << 20
+};
 
 struct bench_state {
     const struct bench_op *ops[2]; /* ours, peer or null */
     size_t calls[2];
     size_t passes, count;
+    bool filtered;               /* long batches cannot hope for a processor that nobody else wants */
     double medians[MOST_PASSES]; /* of the ratio, or of our time where there is no peer */
     double ns[2][MOST_PASSES * MOST_ROUNDS], ratios[MOST_PASSES * MOST_ROUNDS];
 };
@@ -23,11 +35,21 @@ uint64_t bench_now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
+static long taken_away; /* processors, in timed parts */
+
+static long involuntary_switches(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) bench_fail("getrusage");
+    return usage.ru_nivcsw;
+}
+
 static uint64_t time_batch(const struct bench_op *op, size_t n) {
     if (op->before != NULL) op->before(n, op->arg);
+    const long switches = involuntary_switches();
     const uint64_t start = bench_now_ns();
     op->run(n, op->arg);
     const uint64_t end = bench_now_ns();
+    taken_away += involuntary_switches() - switches;
     if (op->after != NULL) op->after(n, op->arg);
     return end - start;
 }
@@ -80,27 +102,32 @@ static void run_round(const struct bench_state *state, size_t round, double each
         if (state->ops[which] != NULL) each[which] /= 2.0 * (double)state->calls[which];
 }
 
-static void note_round(struct bench_state *state) {
+static void note_round(struct bench_state *state, bool filtered) {
     double each[2];
+    taken_away = 0;
     run_round(state, state->count, each);
+    if (filtered && taken_away != 0) return;
     state->ns[0][state->count] = each[0];
     state->ns[1][state->count] = each[1];
     state->ratios[state->count] = state->ops[1] != NULL ? each[0] / each[1] : 0;
     state->count++;
 }
 
-/* The first round tells how many more there is time for; in a quick run, of those that take long, one may be all. */
+/* In a quick run, of rounds that take long, one may be all. When time is over, any round will do. */
 static size_t run_rounds(struct bench_state *state, double budget_ms) {
     for (size_t which = 0; which < 2; which++) /* what others displaced meanwhile is there again */
         if (state->ops[which] != NULL) time_batch(state->ops[which], state->ops[which]->two ? 2 : 1);
     const uint64_t start = bench_now_ns();
-    note_round(state);
-    const double round_ms = (double)(bench_now_ns() - start) / 1e6;
-    const size_t count = clamp(budget_ms / (round_ms > 0.001 ? round_ms : 0.001),
-                               round_ms > LONG_ROUND_MS && budget_ms < QUICK_MS ? 1 : LEAST_ROUNDS, MOST_ROUNDS);
-    for (size_t i = 1; i < count; i++)
-        note_round(state);
-    return count;
+    const size_t first = state->count;
+    size_t least = LEAST_ROUNDS, kept = 0;
+    for (double spent_ms = 0; kept < MOST_ROUNDS && (spent_ms < budget_ms || kept < least);
+         kept = state->count - first) {
+        const double before_ms = spent_ms;
+        note_round(state, state->filtered && spent_ms < budget_ms);
+        spent_ms = (double)(bench_now_ns() - start) / 1e6;
+        if (budget_ms < QUICK_MS && spent_ms - before_ms > LONG_ROUND_MS) least = 1;
+    }
+    return kept;
 }
 
 static const char *start_op(const struct bench_op *op) {
@@ -115,6 +142,7 @@ struct bench_state *bench_begin(const struct bench_row *row, const char **why) {
     state->ops[0] = row->ours;
     state->ops[1] = row->peer;
     state->passes = state->count = 0;
+    state->filtered = row->batch_us <= FILTERED_US;
     const uint64_t batch_ns = (row->batch_us != 0 ? row->batch_us : BATCH_US) * (uint64_t)1000;
     for (size_t which = 0; which < 2; which++)
         state->calls[which] = state->ops[which] != NULL ? calls_for(state->ops[which], batch_ns) : 0;

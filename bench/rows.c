@@ -1,7 +1,7 @@
 /* The table: what is compared with what, the bar and the aim. 32 bytes unless a title says otherwise. */
 #include "bench.h"
 
-enum { LONG_BATCH_US = 8000, THREADS_BATCH_US = 2000, FLIPS_BATCH_US = 1000 };
+enum { LONG_BATCH_US = 8000, THREADS_BATCH_US = 500, FLIPS_BATCH_US = 1000 };
 
 #define HEADING(text)                                                                                                  \
     { .title = (text) }

@@ -2,7 +2,7 @@
  * is first run. */
 #include "bench.h"
 
-enum { LEAST_BYTES = 16, TAKEN_BYTES = 4 << 20, MOST_TAKEN = 2048, TWO_BATCH_US = 2000, TWO_LEAST_NS = 1000000 };
+enum { LEAST_BYTES = 16, TAKEN_BYTES = 4 << 20, MOST_TAKEN = 2048, TWO_BATCH_US = 500, TWO_LEAST_NS = 300000 };
 
 struct by_size {
     struct bench_secret secrets[2];

@@ -36,7 +36,7 @@ static const char *start_one(const struct bench_op *op) { return op->start != NU
 
 /* ---- one that takes half of the work ---- */
 
-enum { TWO_LEAST = 4000, TWO_LEAST_FLIPS = 40 };
+enum { TWO_LEAST = 1500, TWO_LEAST_FLIPS = 40 };
 
 static void *do_half(void *arg) {
     const struct bench_two *two = arg;
