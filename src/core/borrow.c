@@ -3,6 +3,7 @@
  * entry's own T for shared views. Must not know: how keys are assembled; how bodies are laid out. */
 #include "core/draft.h"
 #include "core/light.h"
+#include "pages/compact.h"
 
 enum { NEAR_BYTES = 512 };         /* of the pattern before shown bytes are checked after each use */
 enum { USE_WAIT_NS = 1000000000 }; /* the longest wait of `use` for a page, when lockable memory is short */
@@ -302,16 +303,15 @@ static uint32_t view_access(const memguard_view *view) {
     return (uint32_t)low_bits(view->pin[1] >> (MG_VIEW_SERIAL_BITS + MG_VIEW_PLACE_BITS), MG_VIEW_ACCESS_BITS);
 }
 
-static uint32_t view_serial(const memguard_view *view) {
-    return (uint32_t)low_bits(view->pin[1], MG_VIEW_SERIAL_BITS);
-}
+static uint32_t view_serial(const memguard_view *view) { return (uint32_t)low_bits(view->pin[1], MG_VIEW_SERIAL_BITS); }
 
 static uint32_t view_place(const memguard_view *view) {
     return (uint32_t)low_bits(view->pin[1] >> MG_VIEW_SERIAL_BITS, MG_VIEW_PLACE_BITS);
 }
 
 static struct mg__thread *view_thread(const memguard_view *view) {
-    return mg__thread_by_number((uint32_t)(view->pin[1] >> (MG_VIEW_SERIAL_BITS + MG_VIEW_PLACE_BITS + MG_VIEW_ACCESS_BITS)));
+    return mg__thread_by_number(
+        (uint32_t)(view->pin[1] >> (MG_VIEW_SERIAL_BITS + MG_VIEW_PLACE_BITS + MG_VIEW_ACCESS_BITS)));
 }
 
 /* The first release of a view finds its mark, every other one does not. */
@@ -427,9 +427,7 @@ __attribute__((noinline)) static memguard_status acquire_heavily(uint64_t id, ui
 
 /* ---- light readers (light.h) ---- */
 
-static bool is_suspect(const struct mg__entry *entry) {
-    return mg__entry_has_mark(entry, MG_MARK_SUSPECT);
-}
+static bool is_suspect(const struct mg__entry *entry) { return mg__entry_has_mark(entry, MG_MARK_SUSPECT); }
 
 /* What a pin would find, too, it finds again, and says it. */
 static inline bool may_read(const struct mg__entry *entry, uint64_t id, const struct mg__vault **vault) {
@@ -443,7 +441,8 @@ static inline void sit_down(struct mg__thread *thread, const struct mg__vault *v
                             memguard_view *view) {
     const uint32_t serial = thread->serial = (thread->serial + 1) & ((1U << MG_VIEW_SERIAL_BITS) - 1);
     const uint64_t mark = atomic_load_explicit(&vault->mark, memory_order_relaxed);
-    atomic_store_explicit(&thread->next_seat->mark, MG_MARK_LIGHT | (uint64_t)serial << 32 | mark, memory_order_relaxed);
+    atomic_store_explicit(&thread->next_seat->mark, MG_MARK_LIGHT | (uint64_t)serial << 32 | mark,
+                          memory_order_relaxed);
     view->data = lying_data(entry);
     view->size = size_of(entry);
     view->pin[1] = thread->next_pin | serial;
@@ -595,6 +594,7 @@ static inline memguard_status end_lightly(struct mg__thread *thread, struct mg__
     return status;
 }
 
+/* What it means that canaries are broken, mg__close knows. */
 __attribute__((noinline)) static memguard_status end_compact(struct mg__thread *thread, struct mg__seat *seat,
                                                              struct mg__entry *entry, uint64_t id) {
     const memguard_status status = mg__close(mg__vault_of(entry), entry, false);
@@ -628,6 +628,8 @@ memguard_status memguard_view_release(memguard_view *view) {
                     (atomic_load_explicit(&entry->word, memory_order_acquire) & MG_WORD_R) != 0))
         return release_again(view, seat, mark);
     *view = (memguard_view){0};
-    if (rest_of(entry) == MEMGUARD_COMPACT) return end_compact(thread, seat, entry, id);
+    if (rest_of(entry) == MEMGUARD_COMPACT &&
+        MG_UNLIKELY(is_guarded(entry) || !mg__compact_data_intact(entry->body.data, size_of(entry))))
+        return end_compact(thread, seat, entry, id);
     return end_lightly(thread, seat, entry, id, MEMGUARD_OK);
 }

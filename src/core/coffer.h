@@ -42,7 +42,7 @@ struct mg__coffer {
     uint64_t next_rekey_ns;
     uint64_t last_end_ns; /* of a lease; under the mutex */
     bool came_soon;       /* the last lease, after the one before; under the mutex */
-    bool spare_was_made; /* the pages that the first re-key takes */
+    bool spare_was_made;  /* the pages that the first re-key takes */
     unsigned char wrapped[MG_WRAP_BYTES];
     /* figures, under the mutex */
     uint64_t leases, seen_leases, leased_ns, longest_lease_ns, rekeys, rekey_failures;

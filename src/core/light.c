@@ -105,7 +105,8 @@ bool mg__seat_decide(struct mg__seat *seat, uint64_t read) {
 }
 
 static bool take_own(struct mg__seat *seat, uint64_t mark, uint64_t read) {
-    if (mark == 0 || atomic_load(&seat->mark) != mark || (atomic_load(&seat->read) | MG_READ_CLAIMED) != read) return false;
+    if (mark == 0 || atomic_load(&seat->mark) != mark || (atomic_load(&seat->read) | MG_READ_CLAIMED) != read)
+        return false;
     atomic_store(&seat->mark, 0); /* a full fence */
     return atomic_load(&seat->read) == read || mg__seat_decide(seat, read);
 }
@@ -172,7 +173,8 @@ static struct mg__entry *entry_read(const struct mg__vault *vault, struct mg__se
     struct mg__entry *entry = read == 0 ? NULL : mg__entry_at(id);
     if (entry == NULL) return NULL;
     *word = atomic_load(&entry->word);
-    const bool fits = (*word ^ id) >> 32 == 0 && (*word & MG_WORD_L) != 0 && atomic_load(&entry->vault) == vault->index + 1;
+    const bool fits =
+        (*word ^ id) >> 32 == 0 && (*word & MG_WORD_L) != 0 && atomic_load(&entry->vault) == vault->index + 1;
     return fits ? entry : NULL;
 }
 
@@ -188,7 +190,9 @@ static uint64_t settled_mark(const struct mg__vault *vault, struct mg__seat *sea
     }
 }
 
-static bool settles_held(struct mg__seat *seat, void *vault) { return is_held_in(vault, settled_mark(vault, seat, false)); }
+static bool settles_held(struct mg__seat *seat, void *vault) {
+    return is_held_in(vault, settled_mark(vault, seat, false));
+}
 
 bool mg__light_settles_held(const struct mg__vault *vault) { return each_seat(settles_held, (void *)(uintptr_t)vault); }
 

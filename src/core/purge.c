@@ -132,7 +132,8 @@ void mg__purge_overdue(struct mg__vault *vault, struct mg__entry *entry) {
     if (in_compact_slot(entry)) return;
     /* The limits are looked at between the word and its exchange: those of this very life of the entry. */
     while (belongs(entry, vault, &word) && (word & (MG_WORD_D | MG_WORD_R)) == 0 && mg__word_pins(word) != 0 &&
-           mg__limits_are_overdue(entry) && !revoke_held(entry, word, false, &sum)) /* what has limits has no light readers */
+           mg__limits_are_overdue(entry) &&
+           !revoke_held(entry, word, false, &sum)) /* what has limits has no light readers */
         mg__sys_backoff(&step);
     atomic_fetch_add(&vault->revoked, sum.revoked);
     if (sum.refused) atomic_fetch_add(&vault->unrevoked_borrows, sum.revoked);

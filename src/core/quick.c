@@ -18,8 +18,8 @@ static MG_INLINE uint64_t show(struct mg__thread *thread, const struct mg__vault
                                struct mg__compact_slot slot) {
     const uint8_t frozen = (flags & MEMGUARD_FROZEN) != 0 ? MG_ENTRY_FROZEN : 0;
     const uint32_t index = mg__indices_take(&thread->indices);
-    struct mg__entry *entry = mg__entry_begin_life(index, vault->index + 1, MG_OBJECT_SECRET, MEMGUARD_COMPACT, frozen,
-                                                   (uint32_t)bytes);
+    struct mg__entry *entry =
+        mg__entry_begin_life(index, vault->index + 1, MG_OBJECT_SECRET, MEMGUARD_COMPACT, frozen, (uint32_t)bytes);
     const uint64_t generation = mg__entry_generation_bits(entry);
     entry->body.data = slot.data;
     entry->place = slot.place;
@@ -27,8 +27,8 @@ static MG_INLINE uint64_t show(struct mg__thread *thread, const struct mg__vault
     return generation | index;
 }
 
-static MG_INLINE bool make_noted(struct mg__thread *thread, const struct mg__vault *vault, const void *from, size_t bytes,
-                              uint32_t flags, memguard_secret *secret) {
+static MG_INLINE bool make_noted(struct mg__thread *thread, const struct mg__vault *vault, const void *from,
+                                 size_t bytes, uint32_t flags, memguard_secret *secret) {
     struct mg__compact_line *line = mg__compact_line_of(&thread->slots, vault->arena, mg__compact_class(bytes));
     if (MG_UNLIKELY(!mg__compact_line_has_slots(line))) return false;
     if (MG_UNLIKELY(atomic_load_explicit(&thread->indices.count, memory_order_relaxed) == 0)) return false;
@@ -40,7 +40,7 @@ static MG_INLINE bool make_noted(struct mg__thread *thread, const struct mg__vau
 
 /* Of `from`, or null for zeros. false: nothing has happened. */
 static MG_INLINE bool make(const memguard_vault *token, const void *from, size_t bytes, uint32_t flags,
-                        memguard_secret *secret) {
+                           memguard_secret *secret) {
     struct mg__thread *thread = mg__thread_known();
     struct mg__vault *vault = mg__vault_of_token(token);
     if (MG_UNLIKELY((flags & ~(uint32_t)MEMGUARD_FROZEN) != MEMGUARD_COMPACT || bytes - 1 >= MG_COMPACT_MOST))

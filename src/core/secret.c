@@ -349,8 +349,8 @@ static memguard_status take(memguard_vault *vault, const void *source, size_t by
     return make(vault, source, bytes, bytes, flags, secret);
 }
 
-memguard_status mg__secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags, memguard_secret *secret,
-                                const void *caller) {
+memguard_status mg__secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags,
+                                memguard_secret *secret, const void *caller) {
     MG_ORIGIN_AT(caller);
     memguard_status status = check_making(vault, bytes, flags, secret);
     if (status == MEMGUARD_OK && source == NULL) status = mg__fail_plain(MEMGUARD_ERR_ARGUMENT);

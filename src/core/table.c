@@ -84,9 +84,8 @@ static uint32_t pop(struct shard *shard, uint32_t *indices, uint32_t most) {
     while ((uint32_t)head != 0) {
         uint32_t rest = 0;
         const uint32_t count = walk(shard, &head, indices, most, &rest);
-        if (count != 0 &&
-            atomic_compare_exchange_weak_explicit(&shard->head, &head, (((head >> 32) + 1) << 32) | rest,
-                                                  memory_order_acquire, memory_order_acquire))
+        if (count != 0 && atomic_compare_exchange_weak_explicit(&shard->head, &head, (((head >> 32) + 1) << 32) | rest,
+                                                                memory_order_acquire, memory_order_acquire))
             return count;
     }
     return 0;
@@ -388,9 +387,7 @@ bool mg__entry_unhold(struct mg__entry *entry) {
     return (atomic_fetch_sub(&entry->word, MG_WORD_HELD_ONE - MG_WORD_BUSY_ONE) & MG_WORD_R) == 0;
 }
 
-static enum mg__unpin last_of(uint64_t word) {
-    return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING;
-}
+static enum mg__unpin last_of(uint64_t word) { return (word & MG_WORD_R) != 0 ? MG_LAST_OF_REVOKED : MG_LAST_OF_DYING; }
 
 enum mg__unpin mg__entry_unpin(struct mg__entry *entry, bool held) {
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed), wanted = 0;

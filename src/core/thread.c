@@ -219,7 +219,6 @@ struct mg__thread *mg__thread_heir(void) {
     return heir;
 }
 
-
 bool mg__threads_are_unlocked(void) {
     uint32_t number = 0;
     for (const struct mg__thread *thread; (thread = next_record(&number)) != NULL;)

@@ -29,7 +29,7 @@ struct mg__vault {
     _Atomic uintptr_t token; /* 0: not alive */
     _Atomic uint32_t gate;
     uint32_t index;
-    uint32_t generation; /* of the token; under the registry's mutex */
+    uint32_t generation;   /* of the token; under the registry's mutex */
     _Atomic uint32_t mark; /* of borrows: index + 1, and above it a count of the purges of this struct */
     enum mg__kind kind;
     uint32_t protections, backend, flags;
@@ -85,9 +85,9 @@ struct mg__seat {
  * first release finds: so a view that was copied cannot be released twice, by whatever thread. */
 struct mg__thread {
     _Alignas(MG_CACHE_LINE) uint32_t number; /* from 1 */
-    uint32_t serial;                   /* of the last view */
-    uint32_t next_place;               /* where to look first for a free one */
-    struct mg__seat *next_seat;        /* the same; null: none was made */
+    uint32_t serial;                         /* of the last view */
+    uint32_t next_place;                     /* where to look first for a free one */
+    struct mg__seat *next_seat;              /* the same; null: none was made */
     uint64_t next_pin;                 /* the same, as a light reader's pin[1], but for the serial; else no view's */
     _Atomic bool heavy;                /* others release its views: it reads nothing lightly */
     struct mg__mutex releasing;        /* for others who release a light reader's view */
@@ -198,7 +198,7 @@ MG_MUST_USE memguard_status mg__entry_destroy(uint64_t *id, enum mg__object obje
 
 /* ---- threads (thread.c) ---- */
 
-MG_MUST_USE memguard_status mg__thread_start(void); /* once per process */
+MG_MUST_USE memguard_status mg__thread_start(void);  /* once per process */
 extern MG_THREAD struct mg__thread *mg__thread_mine; /* NULL: has none yet */
 struct mg__thread *mg__thread_join(void);
 static inline struct mg__thread *mg__thread_known(void) { return mg__thread_mine; }
@@ -277,8 +277,8 @@ memguard_status mg__secret_create(memguard_vault *vault, size_t bytes, uint32_t 
                                   const void *caller);
 memguard_status mg__secret_copy(memguard_vault *vault, const void *source, size_t bytes, uint32_t flags,
                                 memguard_secret *secret, const void *caller);
-memguard_status mg__secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags, memguard_secret *secret,
-                                const void *caller);
+memguard_status mg__secret_take(memguard_vault *vault, void *source, size_t bytes, uint32_t flags,
+                                memguard_secret *secret, const void *caller);
 memguard_status mg__secret_destroy(memguard_secret *secret);
 
 /* ARGUMENT, or OK. */

@@ -119,8 +119,6 @@ MG_MUST_USE memguard_status mg__canary_copy_on_fork(void);
 /* The pattern depends on the address modulo 16 alone. */
 void mg__canary_fill(unsigned char *p, size_t bytes);
 MG_MUST_USE bool mg__canary_intact(const unsigned char *p, size_t bytes);
-/* The canaries around `bytes` bytes: 16 bytes before p, and from their end to `end`, 16 at least; p and end are multiples of 16. */
-MG_MUST_USE bool mg__canary_intact_around(const unsigned char *p, size_t bytes, const unsigned char *end);
 
 /* ---- budget (budget.c) ---- */
 
@@ -217,7 +215,8 @@ struct mg__compact_cache {
     struct mg__compact_line {
         struct mg__compact_arena *_Atomic arena; /* changes only while the line is empty */
         uint32_t most;                           /* of slots */
-        _Atomic uint32_t count; /* changed by its thread alone, but for mg__compact_forget; right for a child of fork at any instant */
+        _Atomic uint32_t
+            count; /* changed by its thread alone, but for mg__compact_forget; right for a child of fork at any instant */
         struct mg__compact_kept {
             uintptr_t not_data; /* complement of the address: whoever sweeps for lost secrets takes it for none */
             uint64_t place;

@@ -72,20 +72,6 @@ static unsigned differ_bytes(const unsigned char *p, const unsigned char *q, siz
     return difference;
 }
 
-/* The lane in which the bytes end is part of them and part of the canary. */
-bool mg__canary_intact_around(const unsigned char *p, size_t bytes, const unsigned char *end) {
-    static const unsigned char ones[32] = {[16] = 255, 255, 255, 255, 255, 255, 255, 255,
-                                           255,        255, 255, 255, 255, 255, 255, 255};
-    const unsigned char *at = p + bytes / 16 * 16;
-    lane whole, canary;
-    memcpy(&whole, pattern, sizeof whole);
-    memcpy(&canary, ones + 16 - bytes % 16, sizeof canary);
-    lane sum = (*(const lane *)(const void *)(p - 16) ^ whole) | ((*(const lane *)(const void *)at ^ whole) & canary);
-    for (at += 16; at < end; at += 16)
-        sum |= *(const lane *)(const void *)at ^ whole;
-    return MG_LIKELY((sum[0] | sum[1]) == 0) || atomic_load(&mg__bank_wiped);
-}
-
 bool mg__canary_intact(const unsigned char *p, size_t bytes) {
     const size_t head = head_bytes(p, bytes);
     unsigned difference = differ_bytes(p, pattern + ((uintptr_t)p & 15), head);

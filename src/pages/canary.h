@@ -14,18 +14,33 @@ static inline mg__lane mg__lane_load(const void *p) {
     return lane;
 }
 
-/* The end of `bytes` bytes between a canary of 16 bytes and one of as many at least, which reaches to `end` (p and end are multiples of
- * 16): whether the two are intact; the bytes are filled in any case, never loaded. */
-static inline MG_MUST_USE bool mg__canary_end(unsigned char *p, size_t bytes, const unsigned char *end) {
+/* Between a canary of 16 bytes before p and one of as many at least, which reaches to `end` (p and end are multiples of 16), lie
+ * `bytes` bytes, which are never loaded: what differs in the canaries. */
+static inline mg__lane mg__canary_difference(const unsigned char *p, size_t bytes, const unsigned char *end) {
     const mg__lane whole = mg__lane_load(mg__canary_pattern);
-    const unsigned char *behind = p + bytes, *lane = p + bytes / 16 * 16 + 16;
-    mg__lane sum = (mg__lane_load(p - 16) ^ whole) | (mg__lane_load(behind) ^ mg__lane_load(mg__canary_pattern + bytes % 16));
+    const unsigned char *lane = p + bytes / 16 * 16 + 16;
+    mg__lane sum =
+        (mg__lane_load(p - 16) ^ whole) | (mg__lane_load(p + bytes) ^ mg__lane_load(mg__canary_pattern + bytes % 16));
     for (; lane < end; lane += 16)
         sum |= mg__lane_load(lane) ^ whole;
-    for (unsigned char *at = p; at < behind; at += 16)
+    return sum;
+}
+static inline bool mg__canary_is_none(mg__lane difference) {
+    return MG_LIKELY((difference[0] | difference[1]) == 0) || atomic_load(&mg__bank_wiped);
+}
+/* Whether the two are intact. */
+static inline MG_MUST_USE bool mg__canary_intact_around(const unsigned char *p, size_t bytes,
+                                                        const unsigned char *end) {
+    return mg__canary_is_none(mg__canary_difference(p, bytes, end));
+}
+
+/* The end of the bytes: the same, and they are filled in any case. */
+static inline MG_MUST_USE bool mg__canary_end(unsigned char *p, size_t bytes, const unsigned char *end) {
+    const mg__lane whole = mg__lane_load(mg__canary_pattern), difference = mg__canary_difference(p, bytes, end);
+    for (unsigned char *at = p; at < p + bytes; at += 16)
         memcpy(at, &whole, sizeof whole);
     __asm__ volatile("" : : "r"(p) : "memory"); /* this is the wipe: it stays */
-    return MG_LIKELY((sum[0] | sum[1]) == 0) || atomic_load(&mg__bank_wiped);
+    return mg__canary_is_none(difference);
 }
 
 #endif

@@ -12,9 +12,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { CANARY = 16, CLASSES = MG_COMPACT_LINES, PAGES_PER_BLOCK = 256, BLOCKS = 4096, LANES = MG_COMPACT_MOST / 16, KEPT_BYTES = 1024 };
+enum {
+    CANARY = 16,
+    CLASSES = MG_COMPACT_LINES,
+    PAGES_PER_BLOCK = 256,
+    BLOCKS = 4096,
+    LANES = MG_COMPACT_MOST / 16,
+    KEPT_BYTES = 1024
+};
 
-static const uint16_t capacities[CLASSES] = {16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MG_COMPACT_MOST};
+const uint16_t mg__compact_capacities[CLASSES] = {16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MG_COMPACT_MOST};
 
 struct page {
     struct mg__region *region;
@@ -38,10 +45,10 @@ struct mg__compact_arena {
 /* A slot's number: page << 8 | slot. A page has at most 2^8 slots up to 12 KiB pages; larger ones are used in part. */
 enum { SLOT_BITS = 8 };
 
-const uint8_t mg__compact_classes[LANES + 1] = {
-    0, 0,  1,  2,  3,  4,  4,  5,  5,  6,  6,  6,  6,  7,  7,  7,  7,  8,  8,  8,  8,  8,
-    8, 8,  8,  9,  9,  9,  9,  9,  9,  9,  9,  10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
-    10, 10, 10, 10, 10, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11};
+const uint8_t mg__compact_classes[LANES + 1] = {0,  0,  1,  2,  3,  4,  4,  5,  5,  6,  6,  6,  6,  7,  7,  7,  7,
+                                                8,  8,  8,  8,  8,  8,  8,  8,  9,  9,  9,  9,  9,  9,  9,  9,  10,
+                                                10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 11, 11,
+                                                11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11};
 
 static struct page *page_of(const struct mg__compact_arena *arena, uint64_t number) {
     const uint64_t page = number >> SLOT_BITS;
@@ -109,11 +116,11 @@ static memguard_status add_block(struct mg__compact_arena *arena, uint32_t numbe
 /* One more page for a class; called with the mutex held. */
 static memguard_status add_page(struct mg__compact_arena *arena, unsigned class) {
     const uint32_t number = atomic_load_explicit(&arena->pages, memory_order_relaxed);
-    const size_t slots = mg__min_size(mg__sys_page() / (capacities[class] + 2U * CANARY), 1U << SLOT_BITS);
+    const size_t slots = mg__min_size(mg__sys_page() / (mg__compact_capacities[class] + 2U * CANARY), 1U << SLOT_BITS);
     memguard_status status = add_block(arena, number);
     if (status != MEMGUARD_OK) return status;
     struct page *page = page_of(arena, (uint64_t)number << SLOT_BITS);
-    page->capacity = capacities[class];
+    page->capacity = mg__compact_capacities[class];
     status = furnish(arena, page, slots);
     if (status != MEMGUARD_OK) return status;
     atomic_store_explicit(&arena->pages, number + 1, memory_order_release);
@@ -126,7 +133,7 @@ static memguard_status add_page(struct mg__compact_arena *arena, unsigned class)
 static void allow_to_keep(struct mg__compact_arena *arena) {
     const size_t bytes = mg__budget_share(8192, 0, KEPT_BYTES);
     for (unsigned class = 0; class < CLASSES; class ++) {
-        const size_t slots = bytes / capacities[class];
+        const size_t slots = bytes / mg__compact_capacities[class];
         arena->kept[class] = slots > MG_COMPACT_KEPT ? MG_COMPACT_KEPT : slots < 1 ? 1 : (uint32_t)slots;
     }
 }
@@ -248,8 +255,7 @@ memguard_status mg__compact_take(struct mg__compact_arena *arena, size_t bytes, 
 }
 
 bool mg__compact_intact(const struct mg__compact_slot *slot, size_t bytes) {
-    const size_t capacity = capacities[mg__compact_class(bytes)];
-    return mg__canary_intact_around(slot->data, bytes, slot->data + capacity + CANARY);
+    return mg__compact_data_intact(slot->data, bytes);
 }
 
 /* The line is another's, or full: then half of it goes, too. */
@@ -266,7 +272,8 @@ static MG_COLD void give_shared(struct mg__compact_arena *arena, struct mg__comp
 bool mg__compact_give(struct mg__compact_arena *arena, struct mg__compact_slot slot, size_t bytes) {
     const unsigned class = mg__compact_class(bytes);
     struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, class);
-    if (MG_UNLIKELY(!mg__canary_end(slot.data, bytes, slot.data + capacities[class] + CANARY))) return false;
+    if (MG_UNLIKELY(!mg__canary_end(slot.data, bytes, slot.data + mg__compact_capacities[class] + CANARY)))
+        return false;
     const uint32_t count = line == NULL ? 0 : atomic_load_explicit(&line->count, memory_order_relaxed);
     if (MG_LIKELY(line != NULL && count < line->most))
         put(line, count, slot);

@@ -3,11 +3,17 @@
 #ifndef MG_PAGES_COMPACT_H
 #define MG_PAGES_COMPACT_H
 
-#include "pages/bank.h"
+#include "pages/canary.h"
 
 extern const uint8_t mg__compact_classes[]; /* by the number of 16-byte lanes, rounded up */
 /* Of slots for so many bytes, at most MG_COMPACT_MOST. */
 static inline unsigned mg__compact_class(size_t bytes) { return mg__compact_classes[(bytes + 15) / 16]; }
+
+extern const uint16_t mg__compact_capacities[]; /* of a class */
+/* Whether the canaries of a slot are intact. */
+static inline MG_MUST_USE bool mg__compact_data_intact(const unsigned char *data, size_t bytes) {
+    return mg__canary_intact_around(data, bytes, data + mg__compact_capacities[mg__compact_class(bytes)] + 16);
+}
 
 /* NULL: there is none. Where it is does not depend on the arena, which is looked up meanwhile. */
 static inline struct mg__compact_line *mg__compact_line_of(struct mg__compact_cache *cache,

@@ -11,9 +11,7 @@ static inline void mg__copy_lane(unsigned char *to, const unsigned char *from) {
 static inline void mg__copy_few(unsigned char *to, const unsigned char *from, size_t bytes) {
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
 }
-static inline void mg__copy_end(void) {
-    __asm__ volatile("pxor %%xmm0, %%xmm0" : : : "xmm0");
-}
+static inline void mg__copy_end(void) { __asm__ volatile("pxor %%xmm0, %%xmm0" : : : "xmm0"); }
 #else
 static inline void mg__copy_lane(unsigned char *to, const unsigned char *from) { memcpy(to, from, 16); }
 static inline void mg__copy_few(unsigned char *to, const unsigned char *from, size_t bytes) { memcpy(to, from, bytes); }

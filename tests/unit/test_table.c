@@ -166,7 +166,7 @@ TEST(pin_overflow_gives_limit_and_changes_nothing) {
 TEST(pin_overflow_reaches_the_host_as_limit) {
     enum { MOST = 9000 };
     static memguard_view views[MOST];
-    memguard_secret secret = make_secret(vault, 32, MEMGUARD_MAPPED, 5);
+    memguard_secret secret = make_secret(vault, 32, MEMGUARD_CLOSED, 5); /* what lies open is read without pins */
     memguard_status status = MEMGUARD_OK;
     int count = 0;
     while (count < MOST && (status = memguard_secret_acquire(secret, MEMGUARD_READ, &views[count])) == MEMGUARD_OK) count++;
