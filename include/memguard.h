@@ -33,7 +33,7 @@
  *              for another caller, except where it says so (purge, `use` when lockable memory is short, streams and
  *              large secrets, a fork with MEMGUARD_FORK_COPY, and memguard_lost_sweep, which stops all threads).
  *   Signals    Not async-signal-safe, except memguard_emergency_wipe, memguard_wipe, memguard_equal,
- *              memguard_status_name, memguard_status_text and memguard_version. A signal handler of the host
+ *              memguard_secret_prefetch, memguard_status_name, memguard_status_text and memguard_version. A signal handler of the host
  *              may run in the middle of any call; its register frame on the host's stack is the host's.
  *   Cancel     No function is a cancellation point. A function given to `use` MUST NOT leave by longjmp,
  *              exceptions, cancellation or thread exit.
@@ -424,11 +424,11 @@ typedef int memguard_fn(const void *bytes, size_t size, void *arg);
 MEMGUARD_API MEMGUARD_MUST_USE memguard_status memguard_secret_use(memguard_secret secret, memguard_fn *fn, void *arg,
                                                                    int *result);
 
-/* A hint: the secret will be used soon. Brings what the table of handles says of it, and the sealed bytes of a secret of up to 32
- * bytes, towards the processor, so that a use does not wait for memory. Worth it for who works on many among hundreds of
- * thousands: call it about eight uses ahead. Nothing can be seen of it: it cannot fail, takes no lock, makes no system call, opens
- * nothing, and does not count as a use; for a handle that is null, stale or no handle at all it does nothing, or brings
- * something else near. Threads: any. Signal safe. In a forked child: the same. */
+/* A hint: the secret will be used soon. Brings its place in the table of handles, and with it the sealed bytes of a secret of up to
+ * 32 bytes, towards the processor, so that the use does not wait for memory. Worth it for who works on many among hundreds
+ * of thousands: call it for sixteen in a row (so that they are fetched side by side), then use these. It cannot fail, says
+ * nothing of the handle, takes no lock, makes no system call, opens nothing, and does not count as a use. `secret` may be null, stale
+ * or no handle at all. Threads: any. Async-signal-safe. In a forked child: the same. */
 MEMGUARD_API void memguard_secret_prefetch(memguard_secret secret);
 
 /* Lends the bytes as a view. access: MEMGUARD_READ (any number at once; a write faults) or MEMGUARD_WRITE (exclusive;

@@ -48,7 +48,7 @@ static bool is_guarded(const struct mg__entry *entry) { return mg__entry_has(ent
 /* ---- shared views of SEALED and CLOSED secrets ---- */
 
 static unsigned char *open_data(const struct mg__entry *entry) {
-    struct mg__region *region = rest_of(entry) == MEMGUARD_SEALED ? mg__entry_extra(entry)->open : entry->body.region;
+    struct mg__region *region = rest_of(entry) == MEMGUARD_SEALED ? mg__entry_open_region(entry) : entry->body.region;
     return mg__region_data(region, size_of(entry));
 }
 

@@ -40,23 +40,22 @@ static struct mg__place place_of(const struct mg__entry *entry) {
 
 /* The next version of this index, under no earlier prefix than before; when the count is used up a fresh prefix
  * starts it anew. */
-static memguard_status next_place(const struct mg__entry *entry, struct mg__place *place) {
+static memguard_status next_place(const struct mg__entry *entry, uint32_t index, struct mg__place *place) {
     unsigned char prefix[MG_PREFIX_BYTES];
-    *place = place_of(entry);
-    place->version++;
+    *place = (struct mg__place){index, entry->version + 1, entry->prefix};
     if (MG_LIKELY(place->version != 0)) return MEMGUARD_OK;
     const memguard_status status = mg__prefix_redraw();
     place->prefix = mg__prefix_current(prefix);
     return status;
 }
 
-static memguard_status seal_into(struct mg__vault *vault, struct mg__entry *entry, unsigned char *sealed,
-                                 const unsigned char *plain, size_t bytes) {
+static memguard_status seal_into(struct mg__vault *vault, struct mg__entry *entry, uint32_t index,
+                                 const unsigned char *plain) {
     struct mg__place place;
-    memguard_status status = next_place(entry, &place);
+    memguard_status status = next_place(entry, index, &place);
     if (status != MEMGUARD_OK) return status;
     entry->version = place.version; /* burnt, whatever becomes of the sealing */
-    status = mg__coffer_seal(&vault->coffer, &place, sealed, plain, bytes);
+    status = mg__coffer_seal(&vault->coffer, &place, mg__entry_sealed(entry), plain, size_of(entry));
     if (MG_LIKELY(status == MEMGUARD_OK)) entry->prefix = place.prefix;
     return mg__gate_explain(vault, status);
 }
@@ -112,8 +111,7 @@ static memguard_status close_sealed(struct mg__vault *vault, struct mg__entry *e
         mg__corrupted(vault, bytes);
     }
     if (changed) {
-        const memguard_status status =
-            seal_into(vault, entry, mg__entry_sealed(entry), mg__region_data(region, bytes), bytes);
+        const memguard_status status = seal_into(vault, entry, mg__entry_index(entry), mg__region_data(region, bytes));
         if (MG_UNLIKELY(status != MEMGUARD_OK)) return keep_closed(entry, status);
     }
     mg__entry_extra(entry)->open = NULL;
@@ -229,8 +227,9 @@ memguard_status mg__settle(struct mg__entry *entry) {
     return mg__region_protect(entry->body.region, resting_access(entry));
 }
 
-memguard_status mg__seal_body(struct mg__vault *vault, struct mg__entry *entry, const unsigned char *plain) {
-    return seal_into(vault, entry, mg__entry_sealed(entry), plain, size_of(entry));
+memguard_status mg__seal_body(struct mg__vault *vault, struct mg__entry *entry, uint32_t index,
+                              const unsigned char *plain) {
+    return seal_into(vault, entry, index, plain);
 }
 
 memguard_status mg__unseal_body(struct mg__vault *vault, const struct mg__entry *entry, unsigned char *plain) {

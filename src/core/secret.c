@@ -61,31 +61,24 @@ memguard_status mg__entry_destroy(uint64_t *id, enum mg__object object) {
 
 /* ---- bodies made anew ---- */
 
-/* What an entry says of its body; of a small sealed one it is the body. */
-struct body {
-    unsigned char room[MG_IN_PLACE_BYTES];
-    size_t bytes;
-    uint32_t rest, prefix;
-    unsigned flags;
-};
-
 enum { BODY_FLAGS = MG_ENTRY_FRESH | MG_ENTRY_GUARDED };
 
-static struct body body_of(const struct mg__entry *entry) {
-    struct body body = {.bytes = mg__entry_bytes(entry),
-                        .rest = mg__entry_rest(entry),
-                        .prefix = entry->prefix,
-                        .flags = mg__entry_flags(entry) & BODY_FLAGS};
-    memcpy(body.room, entry->in_place, sizeof body.room);
-    return body;
+/* A stand-in with the identity of an entry (but its place in the table) and no body. What belongs to the place, its index and what
+ * lies beside it, it does not have. */
+static void begin_stand_in(struct mg__entry *temporary, const struct mg__entry *entry) {
+    memset(temporary, 0, sizeof *temporary);
+    mg__entry_change_flags(temporary, 0, mg__entry_flags(entry) & MG_ENTRY_ALL & ~(unsigned)BODY_FLAGS);
+    temporary->version = entry->version;
+    temporary->prefix = entry->prefix;
 }
 
-static void put_body(struct mg__entry *entry, const struct body *body) {
-    memcpy(entry->in_place, body->room, sizeof body->room);
-    entry->prefix = body->prefix;
-    mg__entry_set_bytes(entry, body->bytes);
-    mg__entry_set_rest(entry, body->rest);
-    mg__entry_change_flags(entry, BODY_FLAGS & ~body->flags, body->flags);
+static void adopt(struct mg__entry *entry, const struct mg__entry *temporary) {
+    const unsigned flags = mg__entry_flags(temporary) & BODY_FLAGS;
+    memcpy(entry->in_place, temporary->in_place, sizeof entry->in_place);
+    entry->prefix = temporary->prefix;
+    mg__entry_set_bytes(entry, mg__entry_bytes(temporary));
+    mg__entry_set_rest(entry, mg__entry_rest(temporary));
+    mg__entry_change_flags(entry, BODY_FLAGS & ~flags, flags);
 }
 
 /* Protected memory for plaintext that is only on its way into a sealed body. */
@@ -111,51 +104,49 @@ static memguard_status write_contents(unsigned char *data, size_t bytes, const u
     return MEMGUARD_OK;
 }
 
-static memguard_status seal_by_scratch(struct mg__vault *vault, struct mg__entry *entry, size_t bytes,
+static memguard_status seal_by_scratch(struct mg__vault *vault, struct mg__entry *entry, uint32_t index, size_t bytes,
                                        const unsigned char *from, size_t from_bytes) {
     struct mg__region *scratch = NULL;
     memguard_status status = take_scratch(vault, bytes, &scratch);
     if (status != MEMGUARD_OK) return status;
     unsigned char *data = mg__region_data(scratch, bytes);
     status = write_contents(data, bytes, from, from_bytes);
-    if (status == MEMGUARD_OK) status = mg__seal_body(vault, entry, data);
+    if (status == MEMGUARD_OK) status = mg__seal_body(vault, entry, index, data);
     mg__region_give(scratch, bytes);
     return status;
 }
 
-/* A body of the given rest and size in an entry that has none; on failure it has none still. */
-static memguard_status build(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes,
-                             const unsigned char *from, size_t from_bytes) {
+/* A body of the given rest and size in an entry that has none; on failure it has none still. index: where it lies, or will. */
+static memguard_status build(struct mg__vault *vault, struct mg__entry *entry, uint32_t index, uint32_t rest,
+                             size_t bytes, const unsigned char *from, size_t from_bytes) {
     unsigned char *data = NULL;
     memguard_status status = mg__make_body(vault, entry, rest, bytes, &data);
     if (status != MEMGUARD_OK) return status;
     if (rest != MEMGUARD_SEALED)
         status = write_contents(data, bytes, from, from_bytes);
     else if (from != NULL && from_bytes >= bytes)
-        status = mg__seal_body(vault, entry, from);
+        status = mg__seal_body(vault, entry, index, from);
     else
-        status = seal_by_scratch(vault, entry, bytes, from, from_bytes);
+        status = seal_by_scratch(vault, entry, index, bytes, from, from_bytes);
     if (status == MEMGUARD_OK) status = mg__settle(entry);
     if (status != MEMGUARD_OK) mg__drop_body(vault, entry);
     mg__arch_clear_registers();
     return status;
 }
 
-/* Exchanges the body of an entry for a new one with the given contents. The new one is made while the old one is put aside; so a
- * failure leaves all as it was, but for the version that was burnt. opened: by mg__open, for reading. */
+/* Exchanges the body of an entry for a new one with the given contents. opened: by mg__open, for reading. */
 static memguard_status rebuild(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes,
                                const unsigned char *from, size_t from_bytes, bool opened) {
-    const struct body old = body_of(entry);
-    mg__entry_change_flags(entry, BODY_FLAGS, 0);
-    const memguard_status status = build(vault, entry, rest, bytes, from, from_bytes);
-    const struct body made = body_of(entry);
-    put_body(entry, &old);
+    struct mg__entry temporary;
+    begin_stand_in(&temporary, entry);
+    const memguard_status status = build(vault, &temporary, mg__entry_index(entry), rest, bytes, from, from_bytes);
+    entry->version = temporary.version; /* burnt, also by a failure */
     /* Access that could not be taken away from the old body does not matter when the body goes. */
     const memguard_status closed = opened ? mg__close(vault, entry, false) : MEMGUARD_OK;
     (void)closed;
     if (status != MEMGUARD_OK) return status;
     mg__drop_body(vault, entry);
-    put_body(entry, &made);
+    adopt(entry, &temporary);
     return MEMGUARD_OK;
 }
 
@@ -287,7 +278,7 @@ static memguard_status make(const memguard_vault *token, const void *from, size_
     struct mg__entry *entry = mg__entry_take(making.vault->index + 1, MG_OBJECT_SECRET, &status);
     if (MG_LIKELY(entry != NULL)) {
         mg__entry_change_flags(entry, 0, entry_flags(flags));
-        status = build(making.vault, entry, flags & MEMGUARD_REST_MASK, bytes, from, from_bytes);
+        status = build(making.vault, entry, mg__entry_index(entry), flags & MEMGUARD_REST_MASK, bytes, from, from_bytes);
         if (MG_LIKELY(status == MEMGUARD_OK)) return finish_making(&making, entry, flags, secret);
         mg__entry_free(entry);
     }

@@ -70,6 +70,7 @@ struct mg__entry {
         struct {
             union mg__body body;
             uint64_t place;         /* COMPACT */
+            _Atomic uint64_t many;  /* size of 4 GiB and more */
             _Atomic uint32_t reads; /* COMPACT, MAPPED: with pins */
         };
     };
@@ -81,7 +82,7 @@ _Static_assert(sizeof(struct mg__entry) == 72, "the memory that a sealed key tak
 struct mg__extra {
     struct mg__region *open; /* SEALED: while views are open */
     struct mg__limits *_Atomic limits;
-    _Atomic uint64_t bytes; /* of a stream, a large secret, and a secret of 4 GiB and more */
+    _Atomic uint64_t bytes; /* of a stream or large secret */
     uint32_t views;         /* open views */
 };
 
@@ -110,6 +111,8 @@ enum {
     MG_ENTRY_DRAFT =
         32 /* its handle is not told yet (draft.h); while lent `views` is the number of the thread that fills it */
 };
+
+enum { MG_ENTRY_ALL = 63 };
 
 /* In `flags`, too, for those who look for lost secrets. */
 enum {
@@ -243,15 +246,19 @@ static inline uint32_t mg__entry_rest(const struct mg__entry *entry) { return mg
 static inline void mg__entry_set_rest(struct mg__entry *entry, uint32_t rest) {
     mg__entry_change_kind(entry, MG_KIND_REST, rest);
 }
+/* Where a size is that `bytes` does not hold. Streams and large secrets change it while others look. */
+static inline _Atomic uint64_t *mg__entry_many(struct mg__entry *entry) {
+    return mg__entry_object(entry) >= MG_OBJECT_STREAM ? &mg__entry_extra(entry)->bytes : &entry->many;
+}
 static inline size_t mg__entry_bytes(const struct mg__entry *entry) {
     const uint32_t bytes = atomic_load_explicit(&entry->bytes, memory_order_acquire);
     if (MG_LIKELY(bytes != UINT32_MAX)) return bytes;
-    return (size_t)atomic_load_explicit(&mg__entry_extra(entry)->bytes, memory_order_acquire);
+    return (size_t)atomic_load_explicit(mg__entry_many((struct mg__entry *)entry), memory_order_acquire);
 }
 static inline void mg__entry_set_bytes(struct mg__entry *entry, size_t bytes) {
-    const bool beside = bytes >= UINT32_MAX || mg__entry_object(entry) >= MG_OBJECT_STREAM;
-    if (MG_UNLIKELY(beside)) atomic_store_explicit(&mg__entry_extra(entry)->bytes, bytes, memory_order_relaxed);
-    atomic_store_explicit(&entry->bytes, beside ? UINT32_MAX : (uint32_t)bytes, memory_order_release);
+    const bool many = bytes >= UINT32_MAX || mg__entry_object(entry) >= MG_OBJECT_STREAM;
+    if (MG_UNLIKELY(many)) atomic_store_explicit(mg__entry_many(entry), bytes, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes, many ? UINT32_MAX : (uint32_t)bytes, memory_order_release);
 }
 /* Of a stream: modulo 2^64. */
 static inline void mg__entry_add_bytes(struct mg__entry *entry, uint64_t bytes) {

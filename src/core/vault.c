@@ -610,6 +610,7 @@ static void count_secrets(const struct mg__vault *vault, memguard_report *report
         const unsigned rest = mg__entry_rest(entry) & MEMGUARD_REST_MASK;
         const size_t bytes = mg__entry_bytes(entry);
         if ((word & (MG_WORD_L | MG_WORD_R)) != MG_WORD_L) continue;
+        if ((atomic_load(&entry->word) ^ word) >> 32 != 0) continue; /* it has ended: what was read was no size */
         report->borrows += mg__word_held(word);
         if ((word & MG_WORD_D) != 0) continue;
         if (mg__entry_is_chunked(entry)) {

@@ -316,8 +316,9 @@ MG_MUST_USE memguard_status mg__close(struct mg__vault *vault, struct mg__entry 
 MG_MUST_USE memguard_status mg__make_body(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest, size_t bytes,
                                           unsigned char **data);
 MG_MUST_USE memguard_status mg__settle(struct mg__entry *entry);
-/* SEALED: writes, or reads, the sealed bytes. */
-MG_MUST_USE memguard_status mg__seal_body(struct mg__vault *vault, struct mg__entry *entry, const unsigned char *plain);
+/* SEALED: writes, or reads, the sealed bytes. index: of the entry, which may be a stand-in for it. */
+MG_MUST_USE memguard_status mg__seal_body(struct mg__vault *vault, struct mg__entry *entry, uint32_t index,
+                                          const unsigned char *plain);
 MG_MUST_USE memguard_status mg__unseal_body(struct mg__vault *vault, const struct mg__entry *entry,
                                             unsigned char *plain);
 /* Wipes the body and lets it go. Aborts on a broken canary. */

@@ -52,16 +52,22 @@ static size_t count_wanted(const struct sweep *sweep, uint32_t indices) {
     return count;
 }
 
+/* Our own threads go on, and may just be sealing the secret: then what was read may be ciphertext, and nothing shows it any more. */
+static bool is_as_seen(const struct mg__entry *entry, uint64_t word, uint32_t rest) {
+    atomic_thread_fence(memory_order_acquire);
+    return mg__entry_rest(entry) == rest && atomic_load(&entry->word) == word;
+}
+
 /* The pages that show the secret, and where we keep their address; false: there are none. */
-static bool shown_at(const struct mg__entry *entry, struct mg__range *range, uintptr_t *own) {
+static bool shown_at(const struct mg__entry *entry, uint64_t word, struct mg__range *range, uintptr_t *own) {
     const uint32_t rest = mg__entry_rest(entry);
     if (rest == MEMGUARD_COMPACT && !mg__entry_has(entry, MG_ENTRY_GUARDED)) {
         range->low = (uintptr_t)entry->body.data;
         range->high = range->low + mg__entry_bytes(entry);
-        return true;
+        return is_as_seen(entry, word, rest);
     }
-    const struct mg__region *region = rest == MEMGUARD_SEALED ? mg__entry_extra(entry)->open : entry->body.region;
-    if (region == NULL) return false;
+    const struct mg__region *region = rest == MEMGUARD_SEALED ? mg__entry_open_region(entry) : entry->body.region;
+    if (region == NULL || !is_as_seen(entry, word, rest)) return false;
     range->low = (uintptr_t)region->base;
     range->high = range->low + region->bytes;
     *own = (uintptr_t)&region->base;
@@ -75,7 +81,7 @@ static void add_ref(struct mg__refs *refs, const struct mg__entry *entry, uint32
     *ref = (struct mg__ref){.id = (word >> 32 << 32) | index};
     refs->by_index[index] = (uint32_t)number + 1;
     range->what = number;
-    refs->range_count += shown_at(entry, range, &ref->own);
+    refs->range_count += shown_at(entry, word, range, &ref->own);
 }
 
 /* ---- what is not scanned ---- */
