@@ -352,6 +352,7 @@ static void leave_behind(struct mg__vault *vault) {
         memset((void *)&vault->windows, 0, sizeof vault->windows);
         vault->arena = NULL;
     } else if (!mg__kind_is_copied(vault->kind)) {
+        mg__threads_forget_slots(vault->arena);
         atomic_store(&vault->gate, MG_GATE_FORKED);
         atomic_store(&vault->purge, MG_PURGE_NONE);
     }
