@@ -35,6 +35,10 @@ expect() { # $1: "none" or "some"; $2: definitions; $3: what it proves
 
 expect none "" a_purge_beside_all_others_leaves_no_plaintext_and_ends
 expect none "-DLOCK" a_lock_beside_all_others_leaves_nothing_open_and_ends
+expect none "-DSHOWN" a_purge_beside_a_maker_whom_all_see_leaves_no_plaintext_and_ends
+expect none "-DSHOWN -DLOCK" a_lock_beside_a_maker_whom_all_see_leaves_nothing_open_and_ends
+expect some "-DFORGET_NOTE" a_purge_that_does_not_wait_for_a_maker_is_found
+expect some "-DLOCK -DFORGET_NOTE" a_lock_that_does_not_wait_for_a_maker_is_found
 expect some "-DFORGET_R" a_purge_that_does_not_wait_for_a_revocation_under_way_is_found
 expect some "-DLOCK -DFORGET_R" a_lock_that_does_not_wait_for_a_revocation_under_way_is_found
 expect some "-DFORGET_HELD" a_revocation_while_the_library_is_at_work_is_found

@@ -7,7 +7,7 @@
  *   - a purge ends, though holders stay (a wait that can never end is a deadlock here), and then no plaintext is left
  *   - the same for a lock, which may answer BUSY
  *
- * FORGET_R, FORGET_HELD, NO_PIN: mistakes, each of which must be found. */
+ * FORGET_R, FORGET_HELD, FORGET_NOTE, NO_PIN: mistakes, each of which must be found. */
 
 #ifndef READERS
 #define READERS 2
@@ -17,6 +17,8 @@ mtype = { none, closed, opened, going, taken };
 mtype mem = none; /* where the plaintext is: nowhere, behind closed pages, in open ones, being taken away, taken and wiped */
 
 bool gate_is_open = true;
+bool noted; /* in the record of the maker's thread */
+bool making; /* he has found the gate open */
 /* the word */
 bool live, X, D, R, T;
 byte pins, held;
@@ -61,14 +63,32 @@ inline hold(ok) { atomic { ok = !D; if :: ok -> held++ :: else fi } }
 inline unhold(whole) { atomic { held--; whole = !R } }
 inline lock_views() { atomic { !T -> T = true } }
 
-/* begin_making, build, finish_making */
+/* A maker is seen by all from the first, and owns the entry (SHOWN: drafts, streams); or notes that he makes something, and shows it
+ * when it is done. Note and gate: each side stores, fences and loads. */
 proctype Maker() {
     byte left;
+#ifdef SHOWN
     atomic { live = true; X = true; pins = 1 }
     if
     :: !gate_is_open -> atomic { live = false; X = false; D = false; pins = 0; generation++ }
     :: gate_is_open -> mem = closed; unseize(left); finish(left)
     fi
+#else
+    noted = true;
+    if
+    :: !gate_is_open
+    :: atomic { gate_is_open -> making = true };
+        mem = closed;
+        if
+#ifndef LOCK
+        :: !gate_is_open -> mem = none; generation++
+#endif
+        :: live = true
+        fi
+    fi;
+    making = false;
+    noted = false
+#endif
 }
 
 /* Begins only when the entry can be had; what the host does is to look, and perhaps to stay. */
@@ -220,9 +240,16 @@ proctype Limits() {
 #define settled_after_r (pins == held)
 #endif
 
+#ifdef FORGET_NOTE
+#define nobody_makes true
+#else
+#define nobody_makes (!noted)
+#endif
+
 proctype Purge() {
     byte left;
     gate_is_open = false;
+    nobody_makes;
     do /* until the deadline, which may be at once or never */
     :: atomic { !live -> goto done }
     :: atomic { live && R && settled_after_r -> goto done }
@@ -237,13 +264,14 @@ proctype Purge() {
     :: atomic { can_revoke -> D = true; R = true; pins = pins + revoker_pin }; take_away(left)
     fi;
 done:
-    assert(mem == none || mem == taken)
+    assert(!making && (mem == none || mem == taken))
 }
 
 /* close_gate, seal_everything. What is sealed is closed here. */
 proctype Lock() {
     byte left;
     gate_is_open = false;
+    nobody_makes;
     if
     :: !live -> goto done
     :: atomic { live && R && settled_after_r -> goto done }
@@ -256,7 +284,7 @@ proctype Lock() {
     :: atomic { live && !R && !X && pins == 0 -> X = true; pins = 1 }; assert(mem == closed); unseize(left); finish(left)
     fi;
 done:
-    assert(mem == none || mem == closed || mem == taken);
+    assert(!making && (mem == none || mem == closed || mem == taken));
     goto out;
 busy:
     gate_is_open = true;
