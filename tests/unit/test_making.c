@@ -300,7 +300,7 @@ TEST(a_broken_canary_is_found_at_the_end_for_every_byte_around_every_size) {
     for (size_t bytes = 1; bytes <= MG_COMPACT_MOST; bytes += bytes < 70 ? 1 : 61) {
         memguard_secret secret = make_secret(vault, bytes, MEMGUARD_COMPACT, 5);
         unsigned char *data = entry_of(secret)->body.data;
-        struct mg__compact_slot slot = {data, entry_of(secret)->open.place};
+        struct mg__compact_slot slot = {data, entry_of(secret)->place};
         for (size_t distance = 1; distance <= 16; distance++) {
             unsigned char *around[] = {data - distance, data + bytes + distance - 1};
             for (int i = 0; i < 2; i++) {
