@@ -27,6 +27,20 @@ void mg__entry_prefetch(uint64_t id) {
     __builtin_prefetch((const unsigned char *)(entry + 1) - 1);
 }
 
+/* Streams and large secrets change it while others look. */
+static _Atomic uint64_t *many_of(struct mg__entry *entry) {
+    return mg__entry_object(entry) != MG_OBJECT_SECRET ? &mg__entry_extra(entry)->bytes : &entry->many;
+}
+
+size_t mg__entry_many(const struct mg__entry *entry) {
+    return (size_t)atomic_load_explicit(many_of((struct mg__entry *)entry), memory_order_acquire);
+}
+
+void mg__entry_set_many(struct mg__entry *entry, size_t bytes) {
+    atomic_store_explicit(many_of(entry), bytes, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes, UINT32_MAX, memory_order_release);
+}
+
 bool mg__table_is_unlocked(void) { return mg__mutex_is_free(&grow_mutex); }
 
 /* Sequentially consistent, like the store: who closes a gate and then counts finds every entry whose maker saw the

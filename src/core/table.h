@@ -171,7 +171,7 @@ static inline struct mg__segment *mg__segment_of(const struct mg__entry *entry) 
     return (struct mg__segment *)((uintptr_t)entry & ~(uintptr_t)(MG_SEGMENT_SPACE - 1));
 }
 static inline uint32_t mg__entry_place(const struct mg__entry *entry) {
-    return (uint32_t)(entry - mg__segment_of(entry)->entries);
+    return (uint32_t)((uintptr_t)entry & (MG_SEGMENT_SPACE - 1)) / (uint32_t)sizeof *entry;
 }
 static inline uint32_t mg__entry_index(const struct mg__entry *entry) {
     return mg__segment_of(entry)->first + mg__entry_place(entry);
@@ -246,19 +246,19 @@ static inline uint32_t mg__entry_rest(const struct mg__entry *entry) { return mg
 static inline void mg__entry_set_rest(struct mg__entry *entry, uint32_t rest) {
     mg__entry_change_kind(entry, MG_KIND_REST, rest);
 }
-/* Where a size is that `bytes` does not hold. Streams and large secrets change it while others look. */
-static inline _Atomic uint64_t *mg__entry_many(struct mg__entry *entry) {
-    return mg__entry_object(entry) >= MG_OBJECT_STREAM ? &mg__entry_extra(entry)->bytes : &entry->many;
-}
+/* Sizes that `bytes` does not hold: it is UINT32_MAX then. */
+size_t mg__entry_many(const struct mg__entry *entry);
+void mg__entry_set_many(struct mg__entry *entry, size_t bytes);
 static inline size_t mg__entry_bytes(const struct mg__entry *entry) {
     const uint32_t bytes = atomic_load_explicit(&entry->bytes, memory_order_acquire);
-    if (MG_LIKELY(bytes != UINT32_MAX)) return bytes;
-    return (size_t)atomic_load_explicit(mg__entry_many((struct mg__entry *)entry), memory_order_acquire);
+    return MG_LIKELY(bytes != UINT32_MAX) ? bytes : mg__entry_many(entry);
 }
 static inline void mg__entry_set_bytes(struct mg__entry *entry, size_t bytes) {
-    const bool many = bytes >= UINT32_MAX || mg__entry_object(entry) >= MG_OBJECT_STREAM;
-    if (MG_UNLIKELY(many)) atomic_store_explicit(mg__entry_many(entry), bytes, memory_order_relaxed);
-    atomic_store_explicit(&entry->bytes, many ? UINT32_MAX : (uint32_t)bytes, memory_order_release);
+    const bool many = bytes >= UINT32_MAX || mg__entry_object(entry) != MG_OBJECT_SECRET;
+    if (MG_UNLIKELY(many))
+        mg__entry_set_many(entry, bytes);
+    else
+        atomic_store_explicit(&entry->bytes, (uint32_t)bytes, memory_order_release);
 }
 /* Of a stream: modulo 2^64. */
 static inline void mg__entry_add_bytes(struct mg__entry *entry, uint64_t bytes) {
