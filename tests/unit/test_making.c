@@ -68,22 +68,22 @@ struct closer {
 static memguard_status close_by_purge(void) { return memguard_vault_purge(vault, 0); }
 static memguard_status close_by_lock(void) { return memguard_vault_lock(vault, white_kek); }
 static memguard_status close_by_destroy(void) { return memguard_vault_destroy(&vault); }
-static int purge_inside(const void *bytes, size_t size, void *status) {
-    (void)bytes, (void)size;
-    *(memguard_status *)status = memguard_vault_purge(vault, 0);
-    return 0;
-}
-static memguard_secret borrowed;
-static memguard_status close_inside_a_borrow(void) {
-    memguard_status status = MEMGUARD_ERR_STATE;
-    CHECK_STATUS(memguard_secret_use(borrowed, purge_inside, &status, NULL), MEMGUARD_OK);
-    return status;
-}
 
 static void *run_close(void *arg) {
     struct closer *closer = arg;
     closer->status = closer->close();
     atomic_store(&closer->closed, 1);
+    return NULL;
+}
+
+static int purge_inside(const void *bytes, size_t size, void *arg) {
+    (void)bytes, (void)size;
+    (void)run_close(arg);
+    return 0;
+}
+static memguard_secret borrowed;
+static void *run_close_inside_a_borrow(void *arg) {
+    CHECK_STATUS(memguard_secret_use(borrowed, purge_inside, arg, NULL), MEMGUARD_OK);
     return NULL;
 }
 
@@ -100,12 +100,12 @@ static void check_waits(const struct mg__vault *of, struct closer *closer) {
 }
 
 /* Gives what the maker was told. */
-static struct maker close_against_maker(uint32_t rest, memguard_status (*close)(void)) {
+static struct maker close_against_maker(uint32_t rest, memguard_status (*close)(void), void *(*run)(void *)) {
     struct maker maker;
     struct closer closer = {.close = close};
     const struct mg__vault *of = found();
     if (!start_stopped(&maker, rest)) return maker;
-    if (CHECK(pthread_create(&closer.thread, NULL, run_close, &closer) == 0)) {
+    if (CHECK(pthread_create(&closer.thread, NULL, run, &closer) == 0)) {
         check_waits(of, &closer);
         atomic_store(&goes_on, 1);
         CHECK(pthread_join(closer.thread, NULL) == 0);
@@ -125,7 +125,7 @@ static uint64_t secrets_alive(void) {
 
 static void check_purge_waits(uint32_t rest) {
     begin();
-    const struct maker maker = close_against_maker(rest, close_by_purge);
+    const struct maker maker = close_against_maker(rest, close_by_purge, run_close);
     CHECK_STATUS(maker.status, MEMGUARD_ERR_STALE);
     CHECK(maker.secret.id == 0 && secrets_alive() == 0);
     CHECK(holds(make_secret(vault, 200, rest, 3), 3)); /* and the vault goes on */
@@ -135,7 +135,7 @@ static void check_purge_waits(uint32_t rest) {
 static void check_purge_inside_waits(uint32_t rest) {
     begin();
     borrowed = make_secret(vault, 32, MEMGUARD_SEALED, 1);
-    const struct maker maker = close_against_maker(rest, close_inside_a_borrow);
+    const struct maker maker = close_against_maker(rest, close_by_purge, run_close_inside_a_borrow);
     CHECK_STATUS(maker.status, MEMGUARD_ERR_STALE);
     CHECK(maker.secret.id == 0 && secrets_alive() == 0);
     end();
@@ -144,7 +144,7 @@ static void check_purge_inside_waits(uint32_t rest) {
 static void check_lock_waits(uint32_t rest) {
     begin();
     memguard_info info = {.size = sizeof info};
-    const struct maker maker = close_against_maker(rest, close_by_lock);
+    const struct maker maker = close_against_maker(rest, close_by_lock, run_close);
     CHECK_STATUS(maker.status, MEMGUARD_OK);
     CHECK_STATUS(memguard_secret_info(maker.secret, &info), MEMGUARD_OK);
     CHECK(info.rest == MEMGUARD_SEALED && info.bytes == 200);
@@ -156,7 +156,7 @@ static void check_lock_waits(uint32_t rest) {
 static void check_destroy_waits(uint32_t rest) {
     memguard_view view;
     begin();
-    const struct maker maker = close_against_maker(rest, close_by_destroy);
+    const struct maker maker = close_against_maker(rest, close_by_destroy, run_close);
     CHECK(vault == NULL);
     if (maker.status == MEMGUARD_OK)
         CHECK_STATUS(memguard_secret_acquire(maker.secret, MEMGUARD_READ, &view), MEMGUARD_ERR_STALE);
@@ -179,6 +179,35 @@ TEST(a_purge_waits_for_who_makes_a_secret_and_he_is_told_stale) { each_way(check
 TEST(a_purge_from_inside_a_borrow_waits_for_who_makes_a_secret) { each_way(check_purge_inside_waits); }
 TEST(a_lock_waits_for_who_makes_a_secret_and_seals_it) { each_way(check_lock_waits); }
 TEST(destroying_a_vault_waits_for_who_makes_a_secret) { each_way(check_destroy_waits); }
+
+static atomic_int heavy_fences;
+static int (*real_membarrier)(int);
+static int counting_membarrier(int command) {
+    atomic_fetch_add(&heavy_fences, 1);
+    return real_membarrier(command);
+}
+
+static void check_pays(memguard_status (*close)(void)) {
+    const int before = atomic_load(&heavy_fences);
+    CHECK_STATUS(close(), MEMGUARD_OK);
+    CHECK(atomic_load(&heavy_fences) > before);
+}
+
+/* What orders a note and a gate cannot be seen to fail in a test; that it is there can. */
+TEST(whoever_closes_the_gate_pays_for_the_fences_of_makers) {
+    begin();
+    if (!atomic_load(&mg__sys_light_fences)) {
+        end();
+        SKIP("no membarrier(2) here");
+    }
+    real_membarrier = mg__sys_table.membarrier;
+    mg__sys_table.membarrier = counting_membarrier;
+    check_pays(close_by_purge);
+    check_pays(close_by_lock);
+    CHECK_STATUS(memguard_vault_unlock(vault, white_kek), MEMGUARD_OK);
+    check_pays(close_by_destroy);
+    mg__sys_table.membarrier = real_membarrier;
+}
 
 TEST(a_note_does_not_outlive_a_refused_making) {
     memguard_secret secret;
@@ -213,27 +242,38 @@ static void make_and_end(size_t bytes) {
     }
 }
 
-static void *make_and_exit(void *unused) {
-    (void)unused;
+static bool keeps_nothing(const struct mg__thread *thread) {
+    uint32_t slots = 0;
+    for (unsigned class = 0; class < MG_COMPACT_LINES; class ++)
+        slots += atomic_load(&thread->slots.lines[class].count);
+    return slots == 0 && atomic_load(&thread->indices.count) == 0;
+}
+
+/* Its record is given away. */
+static void *make_and_exit(void *record) {
     make_and_end(32);
     make_and_end(100);
-    CHECK(atomic_load(&mg__thread_self()->indices.count) != 0 && atomic_load(&mg__thread_self()->slots.lines[1].count) != 0);
+    *(struct mg__thread **)record = mg__thread_self();
+    CHECK(!keeps_nothing(mg__thread_self()) && atomic_load(&mg__thread_self()->slots.lines[1].count) != 0);
     return NULL;
 }
 
-static void in_a_thread(void *(*run)(void *)) {
+static void make_in_a_thread_that_ends(void) {
     pthread_t thread;
-    if (CHECK(pthread_create(&thread, NULL, run, NULL) == 0)) CHECK(pthread_join(thread, NULL) == 0);
+    struct mg__thread *record = NULL;
+    if (!CHECK(pthread_create(&thread, NULL, make_and_exit, &record) == 0)) return;
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(record != NULL && keeps_nothing(record));
 }
 
 TEST(what_a_thread_kept_comes_back_when_it_ends) {
     begin();
-    in_a_thread(make_and_exit);
+    make_in_a_thread_that_ends();
     const uint32_t entries = mg__table_count();
     const size_t pages = report_of(vault).compact_pages;
     for (int i = 0; i < 100; i++)
-        in_a_thread(make_and_exit);
-    CHECK(mg__table_count() == entries);
+        make_in_a_thread_that_ends();
+    CHECK(mg__table_count() == entries); /* none is lost on the way */
     CHECK(report_of(vault).compact_pages == pages);
     end();
 }
@@ -278,6 +318,23 @@ static void renew_by_another_vault(void) {
 TEST(slots_that_threads_keep_are_forgotten_with_their_arena) {
     renew_while_a_thread_keeps(renew_by_purge);
     renew_while_a_thread_keeps(renew_by_another_vault);
+}
+
+/* A process of its own: what was made before the fork is not here. */
+static uint32_t kept_by_a_thread_under(size_t limit) {
+    if (limit != 0 && drop_memlock(limit) != 0) return UINT32_MAX;
+    vault = make_vault(MEMGUARD_BACKEND_PLAIN, MEMGUARD_NO_THREAD);
+    make_and_end(32);
+    return atomic_load(&mg__thread_self()->slots.lines[1].count);
+}
+
+static int keeps_so_many(void *limit) { return (int)kept_by_a_thread_under(*(const size_t *)limit) + 10; }
+
+TEST(where_lockable_memory_is_scarce_a_thread_keeps_one_slot_of_a_size) {
+    size_t scarce = 64 << 10, none = 0;
+    CHECK(check_exited(check_child(keeps_so_many, &scarce), 10 + 1));
+    const int status = check_child(keeps_so_many, &none); /* as this process is: not more than there is room for */
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) > 10 && WEXITSTATUS(status) <= 10 + MG_COMPACT_KEPT);
 }
 
 TEST(two_vaults_do_not_mix_the_slots_that_a_thread_keeps) {
@@ -377,7 +434,8 @@ static void *make_until_over(void *unused) {
         fill(bytes, sizeof bytes, i);
         const uint32_t rest = i % 16 == 0 ? MEMGUARD_SEALED : i % 16 == 1 ? MEMGUARD_CLOSED : MEMGUARD_COMPACT;
         const memguard_status made = memguard_secret_copy(vault, bytes, i % sizeof bytes + 1, rest, &secret);
-        CHECK(made == MEMGUARD_OK || made == MEMGUARD_ERR_STALE || made == MEMGUARD_ERR_LOCKED || made == MEMGUARD_ERR_BUSY);
+        CHECK(made == MEMGUARD_OK || made == MEMGUARD_ERR_STALE || made == MEMGUARD_ERR_LOCKED ||
+              made == MEMGUARD_ERR_BUSY);
         CHECK(made == MEMGUARD_OK || secret.id == 0);
         if (i % 4 == 3) continue; /* left to the next purge */
         const memguard_status ended = memguard_secret_destroy(&secret);
@@ -423,10 +481,12 @@ TEST(makers_and_purges_and_locks_meet_in_any_order) {
 }
 
 int main(void) {
+    RUN(where_lockable_memory_is_scarce_a_thread_keeps_one_slot_of_a_size); /* before there is a vault: it forks */
     RUN(a_purge_waits_for_who_makes_a_secret_and_he_is_told_stale);
     RUN(a_purge_from_inside_a_borrow_waits_for_who_makes_a_secret);
     RUN(a_lock_waits_for_who_makes_a_secret_and_seals_it);
     RUN(destroying_a_vault_waits_for_who_makes_a_secret);
+    RUN(whoever_closes_the_gate_pays_for_the_fences_of_makers);
     RUN(a_note_does_not_outlive_a_refused_making);
     RUN(what_a_thread_kept_comes_back_when_it_ends);
     RUN(slots_that_threads_keep_are_forgotten_with_their_arena);
