@@ -677,7 +677,7 @@ static int be_a_child(void *arg) {
 }
 
 TEST(light_views_are_refused_in_a_forked_child) {
-    memguard_secret secret = make_light(vault, MEMGUARD_COMPACT, 2);
+    memguard_secret secret = make_light(vault, MEMGUARD_MAPPED, 2);
     memguard_view view = hold(secret);
     CHECK(check_exited(check_child(be_a_child, &view), 0));
     CHECK(is_pattern(view.data, 40, 2));
