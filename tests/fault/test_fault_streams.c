@@ -23,7 +23,7 @@ static bool armed, hit;
 static pthread_t main_thread;
 
 static bool fails(enum entry entry) {
-    if (!armed || entry != fault.entry || !pthread_equal(pthread_self(), main_thread)) return false;
+    if (!pthread_equal(pthread_self(), main_thread) || !armed || entry != fault.entry) return false;
     calls++;
     if (calls != at && !(fault.for_ever && calls > at)) return false;
     hit = true;

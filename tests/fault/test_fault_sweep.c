@@ -24,7 +24,7 @@ static pthread_t main_thread;
 
 /* Counts calls of the main thread alone: those of the housekeeper come when they like. */
 static bool fails(enum entry entry) {
-    if (!armed || entry != fault.entry || (entry != THREAD && !pthread_equal(pthread_self(), main_thread))) return false;
+    if (!pthread_equal(pthread_self(), main_thread) || !armed || entry != fault.entry) return false;
     calls++;
     if (calls != at && !(fault.for_ever && calls > at)) return false;
     hit = true;

@@ -43,8 +43,6 @@ static int start_stopped(struct maker *maker, uint32_t rest) {
     *maker = (struct maker){.rest = rest};
     atomic_store(&stopped, 0);
     atomic_store(&goes_on, 0);
-    real_mprotect = mg__sys_table.mprotect;
-    mg__sys_table.mprotect = stopping_mprotect;
     if (!CHECK(pthread_create(&maker->thread, NULL, make_stopped, maker) == 0)) return 0;
     while (atomic_load(&stopped) == 0)
         usleep(500);
@@ -53,7 +51,6 @@ static int start_stopped(struct maker *maker, uint32_t rest) {
 
 static void end_stopped(struct maker *maker) {
     CHECK(pthread_join(maker->thread, NULL) == 0);
-    mg__sys_table.mprotect = real_mprotect;
 }
 
 /* ---- whoever closes the gate ---- */
@@ -481,6 +478,8 @@ TEST(makers_and_purges_and_locks_meet_in_any_order) {
 }
 
 int main(void) {
+    real_mprotect = mg__sys_table.mprotect;
+    mg__sys_table.mprotect = stopping_mprotect; /* before there is another thread */
     RUN(where_lockable_memory_is_scarce_a_thread_keeps_one_slot_of_a_size); /* before there is a vault: it forks */
     RUN(a_purge_waits_for_who_makes_a_secret_and_he_is_told_stale);
     RUN(a_purge_from_inside_a_borrow_waits_for_who_makes_a_secret);
