@@ -396,6 +396,7 @@ static int many_hold(void) {
 }
 
 TEST(a_forked_child_goes_on_with_what_threads_had_kept) {
+    if (CHECK_TSAN) SKIP("ThreadSanitizer takes the threads of forked children for those of their parent");
     memguard_options options = MEMGUARD_OPTIONS_INIT;
     pthread_t thread;
     int ended = -1;
