@@ -68,7 +68,10 @@ double bench_quantile(double *values, size_t count, double which); /* sorts */
 /* ---- check.c: a failing call is not worth measuring ---- */
 
 _Noreturn void bench_fail(const char *what);
-void bench_must(memguard_status status, const char *what);
+_Noreturn void bench_fail_status(memguard_status status, const char *what);
+static inline void bench_must(memguard_status status, const char *what) {
+    if (__builtin_expect(status != MEMGUARD_OK, 0)) bench_fail_status(status, what);
+}
 void *bench_malloc(size_t bytes); /* in cache lines of its own */
 void bench_fill(void *to, size_t bytes);
 /* Hides from the compiler what happens to the bytes, so that nothing is left out. */

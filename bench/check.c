@@ -8,16 +8,12 @@ void bench_fail(const char *what) {
     exit(1);
 }
 
-static _Noreturn void explain(memguard_status status, const char *what) {
+_Noreturn void bench_fail_status(memguard_status status, const char *what) {
     memguard_error error = MEMGUARD_ERROR_INIT;
     const memguard_status told = memguard_last_error(&error);
     fprintf(stderr, "benchmark failed: %s: %s: %s\n", what, memguard_status_name(status),
             told == MEMGUARD_OK ? error.text : memguard_status_text(status));
     exit(1);
-}
-
-void bench_must(memguard_status status, const char *what) {
-    if (status != MEMGUARD_OK) explain(status, what);
 }
 
 void *bench_malloc(size_t bytes) {

@@ -332,14 +332,14 @@ static bool lies_open(const struct mg__entry *entry) {
     return rest_of(entry) == MEMGUARD_MAPPED && (flags & (MG_ENTRY_WRITABLE | MG_ENTRY_FROZEN)) != MG_ENTRY_WRITABLE;
 }
 
-static unsigned char *lying_data(const struct mg__entry *entry) {
+static inline unsigned char *lying_data(const struct mg__entry *entry, size_t bytes) {
     if (rest_of(entry) == MEMGUARD_COMPACT && !is_guarded(entry)) return entry->body.data;
-    return mg__region_data(entry->body.region, size_of(entry));
+    return mg__region_data(entry->body.region, bytes);
 }
 
 static memguard_status open_for_reading(struct borrow *borrow, unsigned char **data) {
     if (MG_LIKELY(lies_open(borrow->entry))) {
-        *data = lying_data(borrow->entry);
+        *data = lying_data(borrow->entry, size_of(borrow->entry));
         return MG_LIKELY(mg__entry_hold(borrow->entry)) ? MEMGUARD_OK : mg__fail_plain(MEMGUARD_ERR_STALE);
     }
     const memguard_status status = view_open(borrow, data);
@@ -443,8 +443,8 @@ static inline void sit_down(struct mg__thread *thread, const struct mg__vault *v
     const uint64_t mark = atomic_load_explicit(&vault->mark, memory_order_relaxed);
     atomic_store_explicit(&thread->next_seat->mark, MG_MARK_LIGHT | (uint64_t)serial << 32 | mark,
                           memory_order_relaxed);
-    view->data = lying_data(entry);
-    view->size = size_of(entry);
+    view->size = mg__entry_few_bytes(entry);
+    view->data = lying_data(entry, view->size);
     view->pin[1] = thread->next_pin | serial;
 }
 
@@ -629,7 +629,7 @@ memguard_status memguard_view_release(memguard_view *view) {
         return release_again(view, seat, mark);
     *view = (memguard_view){0};
     if (rest_of(entry) == MEMGUARD_COMPACT &&
-        MG_UNLIKELY(is_guarded(entry) || !mg__compact_data_intact(entry->body.data, size_of(entry))))
+        MG_UNLIKELY(is_guarded(entry) || !mg__compact_data_intact(entry->body.data, mg__entry_few_bytes(entry))))
         return end_compact(thread, seat, entry, id);
     return end_lightly(thread, seat, entry, id, MEMGUARD_OK);
 }

@@ -66,7 +66,8 @@ uint32_t mg__light_count_in(const struct mg__vault *vault) {
 void mg__light_consider(const struct mg__vault *vault, struct mg__entry *entry) {
     const uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
     if ((word & MG_WORD_V) != 0 || !atomic_load_explicit(&mg__sys_light_fences, memory_order_relaxed)) return;
-    if (mg__kind_is_copied(vault->kind) || mg__entry_limits(entry) != NULL) return;
+    if (mg__kind_is_copied(vault->kind) || mg__entry_limits(entry) != NULL || mg__entry_few_bytes(entry) == UINT32_MAX)
+        return;
     /* These reads have cost about as much as the fence that takes V back. */
     if (mg__entry_count_read(entry)) mg__entry_let_read_lightly(entry);
 }

@@ -249,6 +249,10 @@ static inline void mg__entry_set_rest(struct mg__entry *entry, uint32_t rest) {
 /* Sizes that `bytes` does not hold: it is UINT32_MAX then. */
 size_t mg__entry_many(const struct mg__entry *entry);
 void mg__entry_set_many(struct mg__entry *entry, size_t bytes);
+/* The same of one that light readers may read: they read none of 4 GiB and more (light.h). */
+static inline size_t mg__entry_few_bytes(const struct mg__entry *entry) {
+    return atomic_load_explicit(&entry->bytes, memory_order_acquire);
+}
 static inline size_t mg__entry_bytes(const struct mg__entry *entry) {
     const uint32_t bytes = atomic_load_explicit(&entry->bytes, memory_order_acquire);
     return MG_LIKELY(bytes != UINT32_MAX) ? bytes : mg__entry_many(entry);

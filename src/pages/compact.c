@@ -21,7 +21,14 @@ enum {
     KEPT_BYTES = 1024
 };
 
-const uint16_t mg__compact_capacities[CLASSES] = {16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MG_COMPACT_MOST};
+static const uint16_t capacities[CLASSES] = {16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MG_COMPACT_MOST};
+
+/* The smallest of these that fits, and the canary. */
+const uint16_t mg__compact_ends[LANES + 1] = {
+    32,   32,   48,   64,   80,   112,  112,  144,  144,  208,  208,  208,  208,  272, 272, 272,  272,
+    400,  400,  400,  400,  400,  400,  400,  400,  528,  528,  528,  528,  528,  528, 528, 528,  784,
+    784,  784,  784,  784,  784,  784,  784,  784,  784,  784,  784,  784,  784,  784, 784, 1040, 1040,
+    1040, 1040, 1040, 1040, 1040, 1040, 1040, 1040, 1040, 1040, 1040, 1040, 1040, 1040};
 
 struct page {
     struct mg__region *region;
@@ -116,11 +123,11 @@ static memguard_status add_block(struct mg__compact_arena *arena, uint32_t numbe
 /* One more page for a class; called with the mutex held. */
 static memguard_status add_page(struct mg__compact_arena *arena, unsigned class) {
     const uint32_t number = atomic_load_explicit(&arena->pages, memory_order_relaxed);
-    const size_t slots = mg__min_size(mg__sys_page() / (mg__compact_capacities[class] + 2U * CANARY), 1U << SLOT_BITS);
+    const size_t slots = mg__min_size(mg__sys_page() / (capacities[class] + 2U * CANARY), 1U << SLOT_BITS);
     memguard_status status = add_block(arena, number);
     if (status != MEMGUARD_OK) return status;
     struct page *page = page_of(arena, (uint64_t)number << SLOT_BITS);
-    page->capacity = mg__compact_capacities[class];
+    page->capacity = capacities[class];
     status = furnish(arena, page, slots);
     if (status != MEMGUARD_OK) return status;
     atomic_store_explicit(&arena->pages, number + 1, memory_order_release);
@@ -133,7 +140,7 @@ static memguard_status add_page(struct mg__compact_arena *arena, unsigned class)
 static void allow_to_keep(struct mg__compact_arena *arena) {
     const size_t bytes = mg__budget_share(8192, 0, KEPT_BYTES);
     for (unsigned class = 0; class < CLASSES; class ++) {
-        const size_t slots = bytes / mg__compact_capacities[class];
+        const size_t slots = bytes / capacities[class];
         arena->kept[class] = slots > MG_COMPACT_KEPT ? MG_COMPACT_KEPT : slots < 1 ? 1 : (uint32_t)slots;
     }
 }
@@ -272,8 +279,7 @@ static MG_COLD void give_shared(struct mg__compact_arena *arena, struct mg__comp
 bool mg__compact_give(struct mg__compact_arena *arena, struct mg__compact_slot slot, size_t bytes) {
     const unsigned class = mg__compact_class(bytes);
     struct mg__compact_line *line = mg__compact_line_of(mg__my_compact, arena, class);
-    if (MG_UNLIKELY(!mg__canary_end(slot.data, bytes, slot.data + mg__compact_capacities[class] + CANARY)))
-        return false;
+    if (MG_UNLIKELY(!mg__canary_end(slot.data, bytes, slot.data + mg__compact_ends[(bytes + 15) / 16]))) return false;
     const uint32_t count = line == NULL ? 0 : atomic_load_explicit(&line->count, memory_order_relaxed);
     if (MG_LIKELY(line != NULL && count < line->most))
         put(line, count, slot);

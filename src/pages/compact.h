@@ -9,10 +9,10 @@ extern const uint8_t mg__compact_classes[]; /* by the number of 16-byte lanes, r
 /* Of slots for so many bytes, at most MG_COMPACT_MOST. */
 static inline unsigned mg__compact_class(size_t bytes) { return mg__compact_classes[(bytes + 15) / 16]; }
 
-extern const uint16_t mg__compact_capacities[]; /* of a class */
+extern const uint16_t mg__compact_ends[]; /* by lanes, too: where the canary behind the bytes ends */
 /* Whether the canaries of a slot are intact. */
 static inline MG_MUST_USE bool mg__compact_data_intact(const unsigned char *data, size_t bytes) {
-    return mg__canary_intact_around(data, bytes, data + mg__compact_capacities[mg__compact_class(bytes)] + 16);
+    return mg__canary_intact_around(data, bytes, data + mg__compact_ends[(bytes + 15) / 16]);
 }
 
 /* NULL: there is none. Where it is does not depend on the arena, which is looked up meanwhile. */
