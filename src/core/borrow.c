@@ -25,7 +25,7 @@ static memguard_status refuse(struct borrow *borrow, bool held, memguard_status 
 /* Pinned (hold: and held), past the gate, one use counted. */
 static memguard_status begin(uint64_t id, bool hold, struct borrow *borrow) {
     memguard_status status = mg__entry_pin(id, hold, &borrow->entry);
-    if (MG_UNLIKELY(status != MEMGUARD_OK)) return mg__fail_plain(status);
+    if (MG_UNLIKELY(status != MEMGUARD_OK)) return mg__secret_refused(id, status);
     borrow->vault = mg__vault_of(borrow->entry);
     status = mg__gate_check(borrow->vault);
     if (MG_UNLIKELY(status != MEMGUARD_OK)) return refuse(borrow, hold, status);

@@ -361,9 +361,16 @@ memguard_status memguard_secret_random(memguard_vault *vault, size_t bytes, uint
 
 /* ---- changing ---- */
 
+memguard_status mg__secret_refused(uint64_t id, memguard_status status) {
+    const struct mg__entry *entry = status == MEMGUARD_ERR_BUSY ? mg__entry_at(id) : NULL;
+    const uint32_t vault = entry == NULL ? 0 : atomic_load(&entry->vault);
+    const memguard_status by_gate = vault == 0 ? MEMGUARD_OK : mg__gate_check(mg__vault_by_index(vault - 1));
+    return by_gate != MEMGUARD_OK ? by_gate : mg__fail_plain(status);
+}
+
 memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault, struct mg__entry **entry) {
     memguard_status status = mg__entry_seize(secret.id, entry);
-    if (status != MEMGUARD_OK) return mg__fail_plain(status);
+    if (status != MEMGUARD_OK) return mg__secret_refused(secret.id, status);
     *vault = mg__vault_of(*entry);
     status = mg__gate_check(*vault);
     if (status == MEMGUARD_OK) status = mg__limits_begin(*entry, false);

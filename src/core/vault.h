@@ -268,6 +268,9 @@ void mg__secret_after(struct mg__entry *entry, enum mg__unpin left);
 MG_MUST_USE memguard_status mg__secret_change_rest(struct mg__vault *vault, struct mg__entry *entry, uint32_t rest);
 /* Wipes the body, keeps the handle: calls answer EXPIRED. The caller is the exclusive owner. */
 void mg__secret_expire(struct mg__entry *entry);
+/* What to answer when the secret could not be had. BUSY may come from another call that is just being refused by the gate: then the
+ * answer is the gate's. */
+MG_MUST_USE memguard_status mg__secret_refused(uint64_t id, memguard_status status);
 /* Exclusive ownership for a change: STALE, BUSY, EXPIRED, what the gate says, or OK. */
 MG_MUST_USE memguard_status mg__secret_seize(memguard_secret secret, struct mg__vault **vault,
                                              struct mg__entry **entry);

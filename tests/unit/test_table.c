@@ -177,6 +177,21 @@ TEST(pin_overflow_reaches_the_host_as_limit) {
     CHECK_STATUS(memguard_secret_destroy(&secret), MEMGUARD_OK);
 }
 
+TEST(locked_vault_says_so_also_while_another_refused_call_owns_the_secret) {
+    memguard_vault *own = make_vault(MEMGUARD_BACKEND_AUTO, MEMGUARD_NO_THREAD);
+    memguard_secret secret = make_secret(own, 32, 0, 6);
+    memguard_view view = {0};
+    CHECK_STATUS(memguard_vault_lock(own, white_kek), MEMGUARD_OK);
+    const uint64_t before = atomic_fetch_or(&entry_of(secret)->word, MG_WORD_X | MG_WORD_BUSY_ONE);
+    CHECK_STATUS(memguard_secret_equal(secret, "", 1), MEMGUARD_ERR_LOCKED);
+    CHECK_STATUS(memguard_secret_acquire(secret, MEMGUARD_READ, &view), MEMGUARD_ERR_LOCKED);
+    CHECK_STATUS(memguard_secret_acquire(secret, MEMGUARD_WRITE, &view), MEMGUARD_ERR_LOCKED);
+    atomic_store(&entry_of(secret)->word, before);
+    CHECK_STATUS(memguard_vault_unlock(own, white_kek), MEMGUARD_OK);
+    CHECK(holds(secret, 6));
+    CHECK_STATUS(memguard_vault_destroy(&own), MEMGUARD_OK);
+}
+
 TEST(exclusive_owner_keeps_all_others_out) {
     struct mg__entry *entry = claim_idle(), *found = NULL;
     if (entry == NULL) return;
@@ -514,6 +529,7 @@ int main(void) {
     RUN(generation_before_the_last_is_still_reused);
     RUN(pin_overflow_gives_limit_and_changes_nothing);
     RUN(pin_overflow_reaches_the_host_as_limit);
+    RUN(locked_vault_says_so_also_while_another_refused_call_owns_the_secret);
     RUN(exclusive_owner_keeps_all_others_out);
     RUN(dying_entry_is_stale_at_once_and_ends_with_its_last_pin);
     RUN(seized_entry_that_dies_meanwhile_is_the_owners_to_end);
