@@ -34,7 +34,7 @@ static const struct measurement measurements[] = {
       {"make", "making one", "ns", 0, 0, NO_BAR},
       {"random", "use at random, more than among 1,000", "ns", 400, 300, AT_MOST},
       {"random_all", "use at random among all", "ns", 0, 0, NO_BAR},
-      {"batches", "use at random, asked for 8 ahead", "ns", 260, 200, AT_MOST}}},
+      {"batches", "use at random, announced in groups of 16", "ns", 260, 200, AT_MOST}}},
     {"open_compact",
      "open at once under a limit of lockable memory",
      scale_open_compact,
