@@ -5,6 +5,8 @@
 #include "core/light.h"
 #include "pages/compact.h"
 
+#include <errno.h>
+
 enum { NEAR_BYTES = 512 };         /* of the pattern before shown bytes are checked after each use */
 enum { USE_WAIT_NS = 1000000000 }; /* the longest wait of `use` for a page, when lockable memory is short */
 enum { BEGIN_AGAIN = -1 };         /* no status: a fork waits for this call */
@@ -294,7 +296,7 @@ static uint64_t low_bits(uint64_t value, unsigned bits) { return value & (((uint
 static memguard_status note_view(memguard_view *view, const struct borrow *borrow, uint32_t access) {
     uint32_t place = 0, serial = 0;
     if (MG_UNLIKELY(!mg__thread_note_view(borrow->thread, borrow->vault, &place, &serial)))
-        return mg__fail_plain(MEMGUARD_ERR_MEMORY);
+        return mg__budget_fail(MG_KIND_PLAIN, ENOMEM, borrow->thread->places * sizeof(struct mg__seat)); /* for seats */
     view->pin[1] = mg__view_pin(borrow->thread->number, access, place, serial);
     return MEMGUARD_OK;
 }

@@ -333,12 +333,14 @@ bool mg__sys_space_exhausted(size_t needed, uint64_t *allowed) {
     return strtoull(text, NULL, 10) * mg__sys_page() + needed + 8 * mg__sys_page() > limit.rlim_cur;
 }
 
+enum { MOST_MAPPINGS_AT_ONCE = 256 };
+
 bool mg__sys_maps_exhausted(uint64_t *maps, uint64_t *allowed) {
     char text[64];
     *maps = count_lines("/proc/self/maps");
     *allowed = read_text("/proc/sys/vm/max_map_count", text, sizeof text) ? strtoull(text, NULL, 10) : 65530;
-    /* One call can need two mappings more than there are. */
-    return *maps + 3 >= *allowed;
+    /* What failed in the middle has given back by now what it had: pages of a chunk and the guards between them. */
+    return *maps + MOST_MAPPINGS_AT_ONCE >= *allowed;
 }
 
 bool mg__sys_hibernation_configured(void) {
