@@ -16,6 +16,7 @@ struct verb {
 };
 
 extern const struct verb verb_demo;
+extern const struct verb verb_doctor;
 extern const struct verb verb_hold;
 
 #endif

@@ -10,6 +10,7 @@
 
 static const struct verb *const verbs[] = {
     &verb_demo,
+    &verb_doctor,
     &verb_hold,
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
