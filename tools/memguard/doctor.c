@@ -1,5 +1,5 @@
-/* The verb `doctor`: what protects secrets on this machine, and what does not, a fact at a time. This file has the command
- * line and the order of things; doctor_table.c has the checks. */
+/* The verb `doctor`: what protects secrets on this machine, and what does not, a fact at a time. This file has the
+ * command line and the order of things; doctor_table.c has the checks. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -178,7 +178,10 @@ static int examine(const struct order *order) {
         show(order, i, &before, &fact);
         if (fails(order, i, &fact)) code = EXIT_BAD;
     }
-    if (order->json) doctor_json_end();
+    if (order->json)
+        doctor_json_end();
+    else
+        ui_line("\nmore about a fact: memguard doctor --explain ID");
     return ui_finish(code);
 }
 

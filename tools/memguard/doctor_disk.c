@@ -1,6 +1,6 @@
 /* Checks of what may reach a disk: swap, and the image of a hibernation.
- * Sources: swapon(8), the kernel's Documentation/admin-guide/device-mapper (the uuid of a mapping begins with its kind),
- * Documentation/admin-guide/blockdev/zram.rst, Documentation/power/interface.rst, proc_pid_mountinfo(5). */
+ * Sources: swapon(8), the kernel's Documentation/admin-guide/device-mapper (the uuid of a mapping begins with its
+ * kind), Documentation/admin-guide/blockdev/zram.rst, Documentation/power/interface.rst, proc_pid_mountinfo(5). */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

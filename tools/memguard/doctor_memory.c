@@ -9,8 +9,8 @@
 #include "report.h"
 #include "ui.h"
 
-/* Measured, for pages of 4 KiB: a vault alone needs 16 KiB; from 256 KiB on its key is split over 16 KiB, and a vault with
- * its benches takes 76 KiB; a guarded secret takes a page, a page has room for 64 compact secrets of 32 bytes. */
+/* Measured, for pages of 4 KiB: a vault alone needs 16 KiB; from 256 KiB on its key is split over 16 KiB, and a vault
+ * with its benches takes 76 KiB; a guarded secret takes a page, a page has room for 64 compact secrets of 32 bytes. */
 enum { CAP_IPC_LOCK_NUMBER = 14, VAULT_LEAST_KIB = 16, WORKS_KIB = 64, FULL_KEY_KIB = 256, PLENTY_KIB = 1024 };
 enum { VAULT_KIB = 80, COMPACT_A_PAGE = 64 };
 
@@ -22,7 +22,7 @@ static const char *limit_name(uint64_t limit, char text[24]) {
 
 static long page_kib(const struct machine *machine) {
     struct text text;
-    if (machine_read(machine, "proc/@/smaps", &text) != 0) return 0;
+    if (machine_read(machine, "proc/self/smaps", &text) != 0) return 0;
     const char *size = text_field(&text, "KernelPageSize");
     long kib = size != NULL ? strtol(size, NULL, 10) : 0;
     return kib >= 4 && kib <= 1024 ? kib : 0;
@@ -90,7 +90,8 @@ static void say_vault(const struct trial *trial, struct fact *fact) {
         all      ? "a vault obtains every protection that there is"
         : locked ? "a vault obtains less than every protection: memguard demo lists which"
                  : "plaintext in use may be written to swap",
-        "backend %s, key split over %s; locked: %s for a vault, %s with %u compact secrets, %s with %u guarded ones on top",
+        "backend %s, key split over %s; locked: %s for a vault, %s with %u compact secrets, %s with %u guarded ones on "
+        "top",
         report_backend(trial->backend), ui_bytes(trial->prekey_bytes, prekey), ui_bytes(trial->vault_bytes, vault),
         ui_bytes(trial->compact_bytes, compact), trial->compact, ui_bytes(trial->guarded_bytes, guarded),
         trial->guarded);
@@ -149,10 +150,10 @@ void check_pkeys(const struct machine *machine, struct fact *fact) {
 
 void check_page_size(const struct machine *machine, struct fact *fact) {
     struct text text;
-    if (!machine_need(machine, "proc/@/smaps", &text, fact)) return;
+    if (!machine_need(machine, "proc/self/smaps", &text, fact)) return;
     long page = page_kib(machine);
     if (page == 0)
-        fact_unknown(fact, "the process's smaps: there is no page size in it");
+        fact_unknown(fact, "/proc/self/smaps: there is no page size in it");
     else if (page == 4)
         fact_say(fact, FACT_GOOD, "a guarded secret takes 4 KiB of lockable memory", "4 KiB");
     else {

@@ -1,5 +1,5 @@
-/* What only trying tells: a vault, some secrets in it, and one whose pages the kernel hides. In a child of its own, since
- * live pages of memfd_secret(2) change what other checks see, and a trial must leave nothing behind. */
+/* What only trying tells: a vault, some secrets in it, and one whose pages the kernel hides. In a child of its own,
+ * since live pages of memfd_secret(2) change what other checks see, and a trial must leave nothing behind. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
