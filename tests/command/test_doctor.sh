@@ -166,7 +166,7 @@ good_ids=""
 for id in $ids; do
     case " $live $of_process " in
     *" $id "*) ;;
-    *) is "$id" good && good_ids="$good_ids,$id" ;;
+    *) is "$id" good; good_ids=$good_ids,$id ;;
     esac
 done
 good_ids=${good_ids#,}
@@ -466,6 +466,11 @@ core "@/x" 0 doubt "0 does not stop"
 core "|/bin/false" 0 good "no core file"
 core "|/x" 1 good "neither"
 core "@/x" 1 bad "1 bytes soft"
+mv "$fx/$pattern" "$work/away"
+limits 8388608 8388608 1
+doctor "core limit 1, no pattern"
+is core-limit doubt "could not be read"
+mv "$work/away" "$fx/$pattern"
 core core unlimited bad "unlimited soft"
 core "|/bin/false" unlimited good "throws"
 core core 4096 bad "4 KiB soft"
@@ -829,7 +834,10 @@ if [ -n "$plain" ]; then
     *) skip "a vault without lockable memory: this build does not lock ($(state_of vault))" ;;
     esac
     run "no lockable memory, required" 1 doctor --require memfd-secret
-    is memfd-secret unknown
+    case $(state_of memfd-secret) in
+    bad) skip "memfd_secret(2) without lockable memory: not in this kernel" ;;
+    *) is memfd-secret unknown "could not be made" ;;
+    esac
     command=$plain
     printf '#!/bin/sh\nulimit -l 20\nexec "%s" "$@"\n' "$plain" >"$work/poor"
     command=$work/poor

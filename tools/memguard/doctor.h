@@ -108,6 +108,9 @@ const char *text_field(const struct text *text, const char *name);
 /* Is `word` one of the words of the line at `line`? */
 bool text_has_word(const char *line, const char *word);
 
+/* Takes `count` numbers with any of the characters `between` before each. What follows, or NULL. */
+const char *text_numbers(const char *at, const char *between, unsigned long long *numbers, size_t count);
+
 /* A limit of /proc/PID/limits; UINT64_MAX: unlimited. False: said why not. */
 struct limit {
     uint64_t soft, hard;

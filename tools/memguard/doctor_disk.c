@@ -254,14 +254,14 @@ static int hibernation_state(const struct machine *machine, struct fact *fact) {
 /* The device that an image would be read from: "8:3"; "0:0" is none. False: said why not. */
 static bool resume_device(const struct machine *machine, char device[32], struct fact *fact) {
     struct text text;
-    unsigned major, minor;
-    char more;
+    unsigned long long number[2];
     if (!machine_need(machine, "sys/power/resume", &text, fact)) return false;
-    if (sscanf(text.bytes, "%u:%u%c", &major, &minor, &more) != 2) {
+    const char *rest = text_numbers(text.bytes, ":", number, 2);
+    if (rest == NULL || *rest != '\0') {
         fact_unknown(fact, "/sys/power/resume: it is not a device number");
         return false;
     }
-    snprintf(device, 32, "%u:%u", major, minor);
+    snprintf(device, 32, "%u:%u", (unsigned)number[0], (unsigned)number[1]);
     return true;
 }
 

@@ -98,9 +98,13 @@ void check_core_limit(const struct machine *machine, struct fact *fact) {
     enum core_way way = core_way(machine, &pattern, &error);
     if (limit.soft == 0)
         say_no_files(way, &limit, fact);
-    else if (limit.soft == 1 && way != CORE_SOCKET && way != CORE_UNKNOWN)
-        fact_say(fact, FACT_GOOD, "neither a core file nor a pipe gets anything", "1 byte soft, %s hard",
-                 limit_text(limit.hard, hard));
+    else if (limit.soft == 1 && way != CORE_SOCKET)
+        fact_say(
+            fact, way == CORE_UNKNOWN ? FACT_DOUBT : FACT_GOOD,
+            way == CORE_UNKNOWN
+                ? "no core file, nothing for a pipe; a socket in core_pattern, which could not be read, would get all"
+                : "neither a core file nor a pipe gets anything",
+            "1 byte soft, %s hard", limit_text(limit.hard, hard));
     else
         fact_say(fact, way == CORE_NOWHERE ? FACT_GOOD : FACT_BAD,
                  way == CORE_NOWHERE

@@ -165,7 +165,7 @@ static bool status_number(const struct machine *machine, const char *name, unsig
 /* The owner of /proc/PID is the process's user only while it is dumpable. */
 void check_dumpable(const struct machine *machine, struct fact *fact) {
     struct text text;
-    unsigned long user, effective;
+    unsigned long long user[2]; /* real, effective */
     uid_t owner;
     int error = machine_owner(machine, &owner);
     if (error != 0) {
@@ -174,18 +174,18 @@ void check_dumpable(const struct machine *machine, struct fact *fact) {
     }
     if (!machine_need(machine, "proc/@/status", &text, fact)) return;
     const char *field = text_field(&text, "Uid");
-    if (field == NULL || sscanf(field, "%lu %lu", &user, &effective) != 2)
+    if (field == NULL || text_numbers(field, "\t ", user, 2) == NULL)
         fact_unknown(fact, "the process's status: there is no line Uid with numbers");
-    else if (effective == 0)
+    else if (user[1] == 0)
         fact_unknown(fact, "a process of root looks the same either way");
-    else if (owner == effective)
+    else if (owner == user[1])
         fact_say(fact, FACT_BAD,
                  "programs of the same user may read its memory (as far as ptrace-scope allows), and it leaves cores",
                  "yes");
     else if (owner == 0)
         fact_say(fact, FACT_GOOD, "programs of the same user cannot read its memory, and it leaves no core", "no");
     else
-        fact_unknown(fact, "its directory belongs to user %lu, it runs as %lu", (unsigned long)owner, effective);
+        fact_unknown(fact, "its directory belongs to user %lu, it runs as %llu", (unsigned long)owner, user[1]);
 }
 
 void check_no_new_privs(const struct machine *machine, struct fact *fact) {

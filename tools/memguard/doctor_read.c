@@ -252,6 +252,17 @@ bool text_has_word(const char *line, const char *word) {
     return false;
 }
 
+const char *text_numbers(const char *at, const char *between, unsigned long long *numbers, size_t count) {
+    char *end;
+    for (size_t i = 0; i < count; i++, at = end) {
+        at += strspn(at, between);
+        errno = 0;
+        numbers[i] = strtoull(at, &end, 10);
+        if (*at < '0' || *at > '9' || errno != 0) return NULL;
+    }
+    return at;
+}
+
 /* One number of a limit, or "unlimited". Returns what follows, or NULL. */
 static const char *take_limit(const char *at, uint64_t *value) {
     static const char unlimited[] = "unlimited";
@@ -326,9 +337,9 @@ bool machine_boot_option(const struct machine *machine, const char *name, char v
 /* Capabilities for the whole machine count in the first user namespace only, where all users are themselves. */
 static bool is_in_first_namespace(const struct machine *machine) {
     struct text text;
-    unsigned long long from, to, count;
+    unsigned long long map[3]; /* from, to, how many */
     if (machine_read(machine, "proc/@/uid_map", &text) != 0) return false;
-    return sscanf(text.bytes, "%llu %llu %llu", &from, &to, &count) == 3 && from == 0 && to == 0 && count == UINT32_MAX;
+    return text_numbers(text.bytes, " ", map, 3) != NULL && map[0] == 0 && map[1] == 0 && map[2] == UINT32_MAX;
 }
 
 bool machine_is_capable(const struct machine *machine, unsigned capability) {
