@@ -27,19 +27,20 @@ work=$(mktemp -d) || exit 1
 chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-out=$work/out err=$work/err all=$work/all
+all=$work/all runs=0
+out=$all/out err=$all/err
+mkdir "$all"
 needle=needle-$$-never-to-be-seen
 PLANTED_PASSWORD=$needle
 export PLANTED_PASSWORD
-: >"$all"
 
 # run NAME CODE ARGUMENTS...: runs the command and checks its exit code. All that was ever printed is kept.
 run() {
     name=$1 expected=$2
     shift 2
+    runs=$((runs + 1)) out=$all/out.$((runs + 1)) err=$all/err.$((runs + 1))
     "$command" "$@" >"$out" 2>"$err" </dev/null
     code=$?
-    cat "$out" "$err" >>"$all"
     [ "$code" -eq "$expected" ] || { cat "$out" "$err"; }
     check "$name: exit code" "$code" "$expected"
 }
@@ -78,7 +79,7 @@ PYTHON
 # ---- a machine on which all is well ----
 fx=$work/machine
 put() { # PATH TEXT: a file of the machine
-    mkdir -p "$fx/$(dirname "$1")"
+    [ -d "$fx/${1%/*}" ] || mkdir -p "$fx/${1%/*}"
     printf '%b' "$2" >"$fx/$1"
 }
 limits() { # LOCK_SOFT LOCK_HARD CORE_SOFT [PROCESS]
@@ -363,7 +364,7 @@ put sys/class/block/zram0/backing_dev ""
 one_swap "zram, writes back to nothing" "/dev/zram0 partition" unknown "/dev/zram0"
 one_swap "zram that is not there" "/dev/zram7 partition" unknown "/dev/zram7"
 # files
-put swapfile x
+put ./swapfile x
 put "data/swap file" x
 put other/swapfile x
 mkdir -p "$fx/sys/dev/block"
@@ -903,10 +904,10 @@ if command -v strace >/dev/null && strace -f -o /dev/null true 2>/dev/null; then
     ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0
     export ASAN_OPTIONS
     refuse() { # NAME CALL HOW
+        out=$all/out.$2.${3##*=}
         strace -f -o "$work/trace" -e trace="$2" -e inject="$2:$3" "$command" doctor >"$out" 2>"$err" </dev/null
         name="$1"
         check "$1: exit code" "$?" 0
-        cat "$out" >>"$all"
     }
     refuse "no memfd_secret" memfd_secret error=ENOSYS
     is memfd-secret bad "fix: Linux 6.5"
@@ -925,8 +926,8 @@ if command -v script >/dev/null && script -qec true /dev/null >/dev/null 2>&1; t
     swaps "/dev/sda2 partition"
     mkdir -p "$fx/sys/class/block/sda2"
     unset NO_COLOR
+    out=$all/out.terminal
     script -qec "stty cols 80; '$command' doctor --root '$fx'" /dev/null </dev/null | tr -d '\r' >"$out"
-    cat "$out" >>"$all"
     esc=$(printf '\033')
     has "terminal: colour" "$esc\[31mbad" "$out"
     check "terminal: folded" "$(sed "s/$esc\[[0-9]*m//g" "$out" | awk 'length > 80')" ""
@@ -936,6 +937,7 @@ else
 fi
 
 # ---- what was never printed ----
-check "values of the environment" "$(grep -c -F -- "$needle" "$all")" 0
-has "names of the environment" PLANTED_PASSWORD "$all"
+check "values of the environment" "$(grep -l -r -F -- "$needle" "$all")" ""
+check "names of the environment" "$(grep -q -r PLANTED_PASSWORD "$all" && echo seen)" seen
+check "all that was printed was looked at" "$([ "$(find "$all" -name 'out.*' | wc -l)" -gt "$runs" ] && echo yes)" yes
 finish
