@@ -329,6 +329,10 @@ one_swap "LVM on a disk" "/dev/dm-3 partition" bad "/dev/dm-3"
 one_swap "LVM on LUKS and a disk" "/dev/dm-4 partition" bad "/dev/dm-4"
 one_swap "verity hides nothing" "/dev/dm-5 partition" bad "/dev/dm-5"
 one_swap "integrity on LUKS" "/dev/dm-6 partition" good "all encrypted"
+mkdir -p "$fx/sys/devices/md0/md0p1" "$fx/sys/devices/md0/slaves/dm-0"
+put sys/devices/md0/md0p1/partition "1\n"
+ln -s ../../devices/md0/md0p1 "$fx/sys/class/block/md0p1"
+one_swap "a partition of an array on LUKS" "/dev/md0p1 partition" good "all encrypted"
 one_swap "layers without an end" "/dev/dm-7 partition" unknown "cannot be seen"
 one_swap "a layer that is not there" "/dev/dm-8 partition" unknown "cannot be seen" doubt
 one_swap "a device that is not there" "/dev/sdz partition" unknown "/dev/sdz"
@@ -526,6 +530,7 @@ is kcore good masked
 status self 0 000001ffffffffff 0 1 2 0 0
 doctor "capabilities of root"
 is capabilities doubt "CAP_SYS_PTRACE, CAP_SYS_ADMIN"
+with "capabilities in a user namespace" proc/self/uid_map "0 1000 1\n" capabilities doubt "in its user namespace"
 status self 0 0000000000004000 0 1 2 0 0
 doctor "a capability that reads nothing"
 is capabilities good
@@ -784,8 +789,14 @@ for kind in garbage binary huge empty directory pipe device loop; do
     empty) not_good $kind environment ;;
     *) not_good $kind ;;
     esac
+    case $kind in
+    pipe | device)
+        doctor "all $kind, why"
+        is ksm unknown "not a file to be read"
+        ;;
+    esac
 done
-mkdir "$work/void"
+mkdir -p "$work/void/proc" "$work/void/sys" # mount points without anything on them
 run "an empty root" 0 doctor --root "$work/void"
 check "an empty root: nothing is good" "$(awk '$2 == "good"' "$out")" ""
 check "an empty root: nothing is known" "$(awk '/^  [a-z]/ && $2 != "unknown"' "$out")" ""

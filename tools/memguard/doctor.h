@@ -124,6 +124,10 @@ char machine_config(const struct machine *machine, const char *option);
  * not be read. */
 bool machine_boot_option(const struct machine *machine, const char *name, char value[32], int *error);
 
+/* Is the process in the first user namespace, where users are themselves? Only there capabilities count for the whole
+ * machine. False: no, or not known. */
+bool machine_in_first_namespace(const struct machine *machine);
+
 /* Has the process this capability, and does it count outside of a user namespace? False: no, or not known. */
 bool machine_is_capable(const struct machine *machine, unsigned capability);
 

@@ -334,8 +334,7 @@ bool machine_boot_option(const struct machine *machine, const char *name, char v
     return found;
 }
 
-/* Capabilities for the whole machine count in the first user namespace only, where all users are themselves. */
-static bool is_in_first_namespace(const struct machine *machine) {
+bool machine_in_first_namespace(const struct machine *machine) {
     struct text text;
     unsigned long long map[3]; /* from, to, how many */
     if (machine_read(machine, "proc/@/uid_map", &text) != 0) return false;
@@ -347,7 +346,7 @@ bool machine_is_capable(const struct machine *machine, unsigned capability) {
     if (machine_read(machine, "proc/@/status", &text) != 0) return false;
     const char *mask = text_field(&text, "CapEff");
     if (mask == NULL || (strtoull(mask, NULL, 16) >> capability & 1) == 0) return false;
-    return is_in_first_namespace(machine);
+    return machine_in_first_namespace(machine);
 }
 
 const char *machine_lockdown(const struct machine *machine, int *error) {

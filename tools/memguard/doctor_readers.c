@@ -73,7 +73,7 @@ void check_dev_mem(const struct machine *machine, struct fact *fact) {
 void check_kcore(const struct machine *machine, struct fact *fact) {
     mode_t mode;
     int error = machine_find(machine, "proc/kcore", &mode);
-    if (machine_lacks(machine, "proc", error))
+    if (machine_lacks(machine, "proc/self", error))
         fact_say(fact, FACT_GOOD, "no window on the kernel's memory", "there is no /proc/kcore");
     else if (error != 0)
         machine_unread(machine, "proc/kcore", error, fact);
@@ -138,7 +138,11 @@ void check_capabilities(const struct machine *machine, struct fact *fact) {
     if (names[0] == '\0')
         fact_say(fact, FACT_GOOD, "the process cannot read other users' processes", "none that reads others' memory");
     else
-        fact_say(fact, FACT_DOUBT, "who takes the process over can read other processes' memory by these", "%s", names);
+        fact_say(fact, FACT_DOUBT,
+                 machine_in_first_namespace(machine)
+                     ? "who takes the process over can read other processes' memory by these"
+                     : "who takes the process over can read other processes' memory in its user namespace by these",
+                 "%s", names);
 }
 
 void check_perf_events(const struct machine *machine, struct fact *fact) {
