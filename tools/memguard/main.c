@@ -9,9 +9,8 @@
 #include "ui.h"
 
 static const struct verb *const verbs[] = {
-    &verb_demo,
-    &verb_doctor,
-    &verb_hold,
+    &verb_agent,  &verb_set,   &verb_get,  &verb_ls,     &verb_rm,   &verb_status, &verb_lock,
+    &verb_unlock, &verb_purge, &verb_demo, &verb_doctor, &verb_hold,
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
 
@@ -27,7 +26,8 @@ static void print_help(FILE *out) {
         if (verbs[i]->summary != NULL) fprintf(out, "  %-14s %s\n", verbs[i]->name, verbs[i]->summary);
     fputs("\nmemguard help VERB    more about a verb\n"
           "memguard --version    the version\n"
-          "\nexit code: 0 done, 1 something failed or could not be shown, 2 wrong usage\n",
+          "\nexit code: 0 done, 1 something failed or could not be shown, 2 wrong usage,\n"
+          "           3 no such secret (any more), 4 the agent is locked, 5 refused, 6 no agent is running\n",
           out);
 }
 

@@ -1,0 +1,221 @@
+/* The verb `agent`: options, becoming a process that holds secrets, its end. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <memguard.h>
+#include <memguard/process.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent_ask.h"
+#include "agent_request.h"
+#include "agent_serve.h"
+#include "agent_store.h"
+#include "command.h"
+#include "options.h"
+#include "place.h"
+#include "spawn.h"
+#include "ui.h"
+
+static const char manual[] =
+    "usage: memguard agent [--foreground] [--if-none] [--backend auto|secretmem|locked|plain] [--ttl TIME]\n"
+    "\n"
+    "Holds named secrets, sealed in protected memory, for programs of the same user, until it is told to forget\n"
+    "them: by `memguard purge`, SIGTERM, SIGINT or SIGHUP. `memguard set` starts one when there is none.\n"
+    "  --foreground   stays where it is started; says when it is ready\n"
+    "  --if-none      nothing to do is no failure: an agent is running already\n"
+    "  --backend B    where secrets lie while in use (see MEMGUARD_BACKEND)\n"
+    "  --ttl TIME     forgets secrets after so long (90s, 30m, 8h, 7d) that were set without --ttl\n"
+    "\n"
+    "It listens on $XDG_RUNTIME_DIR/memguard/agent.sock (else below /run/user/UID). It answers processes of its\n"
+    "own user only; root too is refused, unless it is root's. For secrets set with --confirm a person is asked by\n"
+    "the program that MEMGUARD_ASKPASS or SSH_ASKPASS names in the agent's environment (an absolute path), or on\n"
+    "the terminal of an agent that runs in the foreground.\n"
+    "\n"
+    "exit code: 0 done, 1 it could not be started, or one is running already, 2 wrong usage\n";
+
+struct agent {
+    struct store_options store;
+    bool foreground, if_none;
+    int directory, lock, listener;
+    int ready; /* the pipe to the process that started us; -1: in the foreground */
+};
+
+static int socket_directory = -1; /* for the end, from wherever it comes */
+
+static void end_now(void) {
+    place_leave(socket_directory);
+    memguard_safe_exit(EXIT_GOOD);
+}
+
+/* In a thread of the library's, which purges everything after this. */
+static void on_signal(int signal, void *arg) {
+    (void)signal, (void)arg;
+    place_leave(socket_directory);
+}
+
+/* ---- the command line ---- */
+
+static bool parse_backend(struct options *options, uint32_t *backend) {
+    static const char *const names[] = {"auto", "secretmem", "locked", "plain"};
+    const char *name = NULL;
+    if (!options_value(options, "--backend", &name)) return false;
+    for (uint32_t i = 0; name != NULL && i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *backend = i;
+            return true;
+        }
+    if (name != NULL) ui_error("unknown backend: %s", name);
+    options->bad = true;
+    return true;
+}
+
+static bool parse(struct agent *agent, int argc, char **argv) {
+    struct options options = {argc, 1, argv, false};
+    while (options_more(&options)) {
+        if (options_flag(&options, "--foreground"))
+            agent->foreground = true;
+        else if (options_flag(&options, "--if-none"))
+            agent->if_none = true;
+        else if (!parse_backend(&options, &agent->store.backend) &&
+                 !options_duration(&options, "--ttl", &agent->store.ttl_ms)) {
+            ui_error("unknown argument: %s", argv[options.at]);
+            return false;
+        }
+    }
+    return !options.bad;
+}
+
+/* ---- becoming an agent ---- */
+
+/* What the starting program had open is none of our business: it might be a secret's file, or keep a pipe from ending. */
+static bool close_inherited(void) {
+    if (syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0) == 0) return true;
+    long most = sysconf(_SC_OPEN_MAX);
+    for (int fd = STDERR_FILENO + 1; fd < most; fd++)
+        close(fd);
+    return most > 0;
+}
+
+/* The starting process waits for the first byte of the pipe, which is its exit code. */
+static int wait_until_ready(int from, pid_t child) {
+    unsigned char code = EXIT_BAD;
+    ssize_t got;
+    do
+        got = read(from, &code, 1);
+    while (got < 0 && errno == EINTR);
+    if (got != 1) waitpid(child, NULL, WNOHANG);
+    return got == 1 ? code : EXIT_BAD;
+}
+
+/* -1 in the agent, else the exit code of the process that started it. Before the library is used. */
+static int leave_terminal(struct agent *agent) {
+    int ends[2];
+    agent->ready = -1;
+    if (agent->foreground) return -1;
+    if (pipe2(ends, O_CLOEXEC) != 0) return EXIT_BAD;
+    pid_t child = fork();
+    if (child < 0) ui_error("fork: %s", strerror(errno));
+    if (child < 0) return EXIT_BAD;
+    if (child > 0) {
+        close(ends[1]);
+        return wait_until_ready(ends[0], child);
+    }
+    close(ends[0]);
+    agent->ready = ends[1];
+    setsid();
+    return -1;
+}
+
+/* Standard streams go last: until then errors have a place to go to. Who started us may go on with nothing of ours open. */
+static bool tell_ready(struct agent *agent) {
+    const unsigned char code = EXIT_GOOD;
+    if (agent->foreground) {
+        ui_line("memguard agent: ready, process %d", (int)getpid());
+        return fflush(stdout) == 0;
+    }
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0) return false;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (dup2(null, fd) != fd) return false;
+    close(null);
+    bool good = write(agent->ready, &code, 1) == 1;
+    close(agent->ready);
+    agent->ready = -1;
+    return good;
+}
+
+/* Not dumpable is what nobody may do without: the same user could read what is in use. */
+static bool harden(void) {
+    memguard_harden_report report = MEMGUARD_HARDEN_REPORT_INIT;
+    const uint32_t wanted = MEMGUARD_HARDEN_DUMPABLE | MEMGUARD_HARDEN_CORE | MEMGUARD_HARDEN_NO_NEW_PRIVS;
+    memguard_status status = memguard_harden(wanted, &report);
+    request_tell(report.active, spawn_now_ms());
+    if ((report.active & MEMGUARD_HARDEN_DUMPABLE) != 0) return true;
+    ui_library_error("hardening", status);
+    return false;
+}
+
+static bool catch_ends(void) {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    memguard_signal_options options = MEMGUARD_SIGNAL_OPTIONS_INIT;
+    options.exit_code = MEMGUARD_EXIT_ZERO;
+    options.flags = MEMGUARD_CATCH_LEAVE_IGNORED;
+    memguard_status status = memguard_catch_crash(0);
+    if (status == MEMGUARD_OK)
+        status = memguard_catch_signal(signals, sizeof signals / sizeof signals[0], on_signal, NULL, &options);
+    if (status != MEMGUARD_OK) ui_library_error("signals", status);
+    return status == MEMGUARD_OK && signal(SIGPIPE, SIG_IGN) != SIG_ERR;
+}
+
+static bool take_place(struct agent *agent) {
+    agent->lock = place_lock(agent->directory);
+    if (agent->lock >= 0) return true;
+    if (errno != EWOULDBLOCK)
+        ui_error("the agent's lock: %s", strerror(errno));
+    else if (!agent->if_none)
+        ui_error("an agent is running already");
+    return false;
+}
+
+static bool listen_there(struct agent *agent) {
+    agent->listener = place_listen(agent->directory);
+    if (agent->listener >= 0) return true;
+    ui_error("the agent's socket: %s", strerror(errno));
+    return false;
+}
+
+static int hold(struct agent *agent) {
+    if (!take_place(agent)) return agent->if_none && errno == EWOULDBLOCK ? EXIT_GOOD : EXIT_BAD;
+    if (!harden() || !store_open(&agent->store)) return EXIT_BAD;
+    ask_set_up(agent->foreground && isatty(STDIN_FILENO) ? STDIN_FILENO : -1);
+    socket_directory = agent->directory;
+    request_on_purge(end_now);
+    if (!catch_ends() || !listen_there(agent)) return EXIT_BAD;
+    if (chdir("/") != 0 || !tell_ready(agent)) return EXIT_BAD;
+    serve(agent->listener, request_serve);
+    return EXIT_BAD; /* serve does not return unless the socket is lost */
+}
+
+/* The exit code also goes to the process that waits for us. */
+static int end(struct agent *agent, int code) {
+    const unsigned char byte = (unsigned char)code;
+    if (agent->ready >= 0 && write(agent->ready, &byte, 1) != 1) code = EXIT_BAD;
+    return code;
+}
+
+static int run(int argc, char **argv) {
+    struct agent agent = {.ready = -1};
+    if (!parse(&agent, argc, argv)) return EXIT_USAGE;
+    if (!close_inherited()) return EXIT_BAD;
+    agent.directory = place_open(true);
+    if (agent.directory < 0) return EXIT_BAD;
+    int code = leave_terminal(&agent);
+    return code >= 0 ? code : end(&agent, hold(&agent));
+}
+
+const struct verb verb_agent = {"agent", run, "holds named secrets for programs of this user", manual};

@@ -1,0 +1,17 @@
+/* agent_lock.h: locking the agent under a passphrase, and unlocking it. One at a time; a wrong passphrase puts the next
+ * attempt off, longer each time, without making anybody wait. */
+#ifndef MEMGUARD_AGENT_LOCK_H
+#define MEMGUARD_AGENT_LOCK_H
+
+#include <memguard.h>
+#include <stdbool.h>
+
+#include "wire.h"
+
+/* Before the passphrase is asked for. LATER: *later_ms says when. */
+enum wire_answer lock_may_be_tried(bool lock, uint64_t *later_ms);
+
+enum wire_answer lock_store(memguard_secret passphrase);
+enum wire_answer unlock_store(memguard_secret passphrase, uint64_t *later_ms);
+
+#endif

@@ -1,0 +1,44 @@
+/* client.h: talking to the agent. Every function says on standard error what went wrong and answers with the exit code that it
+ * means (command.h), so that a verb returns it as it is. */
+#ifndef MEMGUARD_CLIENT_H
+#define MEMGUARD_CLIENT_H
+
+#include <memguard.h>
+
+#include "handoff.h"
+#include "wire.h"
+
+/* Makes this process undumpable and a vault for the secrets that pass through it. */
+int client_vault(memguard_vault **vault);
+
+/* Whether `name` may be a secret's; says what is wrong with it. */
+bool client_name_is_good(const char *name);
+
+/* One request without secret bytes. *reply is what came back (a frame in any case); *fd, if not null, the open connection when
+ * there is more to read, else it is closed. */
+int client_ask(const struct wire_frame *request, const char *name, struct wire_frame *reply, int *fd);
+
+/* The same with the bytes of `secret` (their number is filled in). `start`: starts an agent when there is none. */
+int client_give(struct wire_frame request, const char *name, memguard_secret secret, bool start,
+                struct wire_frame *reply);
+
+/* Gets a secret from the agent straight into one of `vault`. `for_program`: it is handed on to a program, and not shown (see
+ * --no-reveal). Counts as a use. */
+int client_fetch(const char *name, bool for_program, memguard_vault *vault, memguard_secret *secret);
+
+/* The same, straight on into a file in memory for a program (handoff_wipe ends it). */
+int client_hand_over(const char *name, memguard_vault *vault, struct handoff *handoff);
+
+/* Asks the person at the terminal, without showing what is typed; `again`, if not null: a second time, to compare. */
+int client_prompt(memguard_vault *vault, const char *text, const char *again, memguard_secret *secret);
+
+/* Asks for a passphrase (twice: once more to compare) or reads a line of descriptor `fd`, if that is not -1. */
+int client_passphrase(memguard_vault *vault, int fd, bool twice, memguard_secret *passphrase);
+
+/* Says what an answer means, if it is not DONE. */
+int client_explain(const struct wire_frame *reply, const char *name);
+
+/* Starts an agent if there is none, or just asks whether there is one. */
+int client_need_agent(bool start);
+
+#endif
