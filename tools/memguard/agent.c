@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <memguard.h>
 #include <memguard/process.h>
 #include <signal.h>
@@ -12,9 +13,12 @@
 #include <unistd.h>
 
 #include "agent_ask.h"
+#include "agent_lock.h"
 #include "agent_request.h"
 #include "agent_serve.h"
 #include "agent_store.h"
+#include "agent_suspend.h"
+#include "client.h"
 #include "command.h"
 #include "options.h"
 #include "place.h"
@@ -23,6 +27,7 @@
 
 static const char manual[] =
     "usage: memguard agent [--foreground] [--if-none] [--backend auto|secretmem|locked|plain] [--ttl TIME]\n"
+    "                      [--lock-on-suspend [--passphrase-fd N]]\n"
     "\n"
     "Holds named secrets, sealed in protected memory, for programs of the same user, until it is told to forget\n"
     "them: by `memguard purge`, SIGTERM, SIGINT or SIGHUP. `memguard set` starts one when there is none.\n"
@@ -30,6 +35,10 @@ static const char manual[] =
     "  --if-none      nothing to do is no failure: an agent is running already\n"
     "  --backend B    where secrets lie while in use (see MEMGUARD_BACKEND)\n"
     "  --ttl TIME     forgets secrets after so long (90s, 30m, 8h, 7d) that were set without --ttl\n"
+    "  --lock-on-suspend   asks for a passphrase now, and locks the agent under it (see memguard lock) before the\n"
+    "                 machine sleeps, after an unlock under the passphrase given then. Needs logind,\n"
+    "                 systemd-inhibit and gdbus; when logind tells us no more the agent locks at once\n"
+    "  --passphrase-fd N   reads a line of descriptor N instead of asking\n"
     "\n"
     "It listens on $XDG_RUNTIME_DIR/memguard/agent.sock (else below /run/user/UID). It answers processes of its\n"
     "own user only; root too is refused, unless it is root's. For secrets set with --confirm a person is asked by\n"
@@ -40,7 +49,8 @@ static const char manual[] =
 
 struct agent {
     struct store_options store;
-    bool foreground, if_none;
+    bool foreground, if_none, lock_on_suspend;
+    int passphrase; /* a descriptor; -1: a person is asked */
     int directory, lock, listener;
     int ready; /* the pipe to the process that started us; -1: in the foreground */
 };
@@ -48,6 +58,7 @@ struct agent {
 static int socket_directory = -1; /* for the end, from wherever it comes */
 
 static void end_now(void) {
+    suspend_end();
     place_leave(socket_directory);
     memguard_safe_exit(EXIT_GOOD);
 }
@@ -55,6 +66,7 @@ static void end_now(void) {
 /* In a thread of the library's, which purges everything after this. */
 static void on_signal(int signal, void *arg) {
     (void)signal, (void)arg;
+    suspend_end();
     place_leave(socket_directory);
 }
 
@@ -74,6 +86,16 @@ static bool parse_backend(struct options *options, uint32_t *backend) {
     return true;
 }
 
+static bool parse_passphrase(struct options *options, int *fd) {
+    uint64_t number = 0;
+    const char *text = NULL;
+    if (!options_value(options, "--passphrase-fd", &text)) return false;
+    options->bad = text == NULL || (strcmp(text, "0") != 0 && !options_parse_number(text, INT_MAX, &number));
+    if (text != NULL && options->bad) ui_error("--passphrase-fd takes the number of a descriptor, not %s", text);
+    *fd = (int)number;
+    return true;
+}
+
 static bool parse(struct agent *agent, int argc, char **argv) {
     struct options options = {argc, 1, argv, false};
     while (options_more(&options)) {
@@ -81,7 +103,9 @@ static bool parse(struct agent *agent, int argc, char **argv) {
             agent->foreground = true;
         else if (options_flag(&options, "--if-none"))
             agent->if_none = true;
-        else if (!parse_backend(&options, &agent->store.backend) &&
+        else if (options_flag(&options, "--lock-on-suspend"))
+            agent->lock_on_suspend = true;
+        else if (!parse_passphrase(&options, &agent->passphrase) && !parse_backend(&options, &agent->store.backend) &&
                  !options_duration(&options, "--ttl", &agent->store.ttl_ms)) {
             ui_error("unknown argument: %s", argv[options.at]);
             return false;
@@ -92,11 +116,17 @@ static bool parse(struct agent *agent, int argc, char **argv) {
 
 /* ---- becoming an agent ---- */
 
-/* What the starting program had open is none of our business: it might be a secret's file, or keep a pipe from ending. */
-static bool close_inherited(void) {
-    if (syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0) == 0) return true;
+/* What the starting program had open is none of our business: it might be a secret's file, or keep a pipe from ending. But
+ * for *kept, which becomes the first of ours. */
+static bool close_inherited(int *kept) {
+    int first = STDERR_FILENO + 1;
+    if (*kept > STDERR_FILENO) {
+        if (*kept != first && dup2(*kept, first) < 0) return false;
+        *kept = first++;
+    }
+    if (syscall(SYS_close_range, (unsigned)first, ~0U, 0) == 0) return true;
     long most = sysconf(_SC_OPEN_MAX);
-    for (int fd = STDERR_FILENO + 1; fd < most; fd++)
+    for (int fd = first; fd < most; fd++)
         close(fd);
     return most > 0;
 }
@@ -127,7 +157,6 @@ static int leave_terminal(struct agent *agent) {
     }
     close(ends[0]);
     agent->ready = ends[1];
-    setsid();
     return -1;
 }
 
@@ -138,6 +167,7 @@ static bool tell_ready(struct agent *agent) {
         ui_line("memguard agent: ready, process %d", (int)getpid());
         return fflush(stdout) == 0;
     }
+    if (setsid() < 0) return false;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0) return false;
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -189,13 +219,24 @@ static bool listen_there(struct agent *agent) {
     return false;
 }
 
+/* While there is still a terminal to ask at. */
+static bool prepare_suspend(const struct agent *agent) {
+    MEMGUARD_AUTO memguard_secret passphrase = {0};
+    if (!agent->lock_on_suspend) return true;
+    if (client_passphrase(store_work(), agent->passphrase, true, &passphrase) != EXIT_GOOD) return false;
+    memguard_status status = lock_keep(passphrase);
+    if (status == MEMGUARD_OK) return suspend_watch();
+    ui_library_error("the passphrase", status);
+    return false;
+}
+
 static int hold(struct agent *agent) {
     if (!take_place(agent)) return agent->if_none && errno == EWOULDBLOCK ? EXIT_GOOD : EXIT_BAD;
     if (!harden() || !store_open(&agent->store)) return EXIT_BAD;
     ask_set_up(agent->foreground && isatty(STDIN_FILENO) ? STDIN_FILENO : -1);
     socket_directory = agent->directory;
     request_on_purge(end_now);
-    if (!catch_ends() || !listen_there(agent)) return EXIT_BAD;
+    if (!catch_ends() || !prepare_suspend(agent) || !listen_there(agent)) return EXIT_BAD;
     if (chdir("/") != 0 || !tell_ready(agent)) return EXIT_BAD;
     serve(agent->listener, request_serve);
     return EXIT_BAD; /* serve does not return unless the socket is lost */
@@ -209,9 +250,9 @@ static int end(struct agent *agent, int code) {
 }
 
 static int run(int argc, char **argv) {
-    struct agent agent = {.ready = -1};
+    struct agent agent = {.ready = -1, .passphrase = -1};
     if (!parse(&agent, argc, argv)) return EXIT_USAGE;
-    if (!close_inherited()) return EXIT_BAD;
+    if (!close_inherited(&agent.passphrase)) return EXIT_BAD;
     agent.directory = place_open(true);
     if (agent.directory < 0) return EXIT_BAD;
     int code = leave_terminal(&agent);

@@ -2,6 +2,7 @@
 #include "agent_lock.h"
 
 #include <pthread.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -18,9 +19,11 @@ enum {
 };
 
 static struct {
-    pthread_mutex_t mutex; /* held during the work: one at a time */
-    uint8_t salt[KDF_SALT_BYTES];
-    pthread_mutex_t attempts; /* for the next two */
+    pthread_mutex_t mutex;        /* held during the work: one at a time */
+    uint8_t salt[KDF_SALT_BYTES]; /* of the passphrase that unlocks, and of `standing` */
+    bool keep;                    /* see lock_keep */
+    memguard_secret standing;     /* its key, while not locked */
+    pthread_mutex_t attempts;     /* for the next two */
     int64_t not_before_ms;
     int64_t delay_ms;
 } lock = {.mutex = PTHREAD_MUTEX_INITIALIZER, .attempts = PTHREAD_MUTEX_INITIALIZER};
@@ -51,14 +54,23 @@ enum wire_answer lock_may_be_tried(bool to_lock, uint64_t *later_ms) {
 
 /* ---- the key ---- */
 
+static void forget(memguard_secret *key) {
+    memguard_status status = memguard_secret_destroy(key);
+    (void)status; /* null: there is none */
+}
+
+static memguard_status derive(memguard_secret passphrase, const uint8_t salt[KDF_SALT_BYTES], memguard_secret *key) {
+    memguard_status status = memguard_secret_create(store_work(), KDF_KEY_BYTES, MEMGUARD_SEALED, key);
+    if (status == MEMGUARD_OK) status = kdf_derive(passphrase, salt, *key);
+    if (status != MEMGUARD_OK) forget(key);
+    return status;
+}
+
 typedef memguard_status with_key(memguard_vault *vault, const uint8_t key[32]);
 
-static memguard_status derive_and(with_key *call, memguard_secret passphrase) {
-    MEMGUARD_AUTO memguard_secret key = {0};
+static memguard_status show_key(memguard_secret key, with_key *call) {
     memguard_view view = {0};
-    memguard_status status = memguard_secret_create(store_work(), KDF_KEY_BYTES, MEMGUARD_SEALED, &key);
-    if (status == MEMGUARD_OK) status = kdf_derive(passphrase, lock.salt, key);
-    if (status == MEMGUARD_OK) status = memguard_secret_acquire(key, MEMGUARD_READ, &view);
+    memguard_status status = memguard_secret_acquire(key, MEMGUARD_READ, &view);
     if (status != MEMGUARD_OK) return status;
     status = call(store_vault(), view.data);
     memguard_status closed = memguard_view_release(&view);
@@ -76,32 +88,71 @@ static memguard_status lock_patiently(memguard_vault *vault, const uint8_t key[3
     return status;
 }
 
-enum wire_answer lock_store(memguard_secret passphrase) {
-    if (pthread_mutex_trylock(&lock.mutex) != 0) return WIRE_BUSY;
-    memguard_status status = MEMGUARD_ERR_RANDOM;
+static memguard_status lock_with(memguard_secret key) {
     store_close();
     serve_hurry(true);
-    if (store_is_locked())
-        status = MEMGUARD_ERR_LOCKED;
-    else if (getrandom(lock.salt, sizeof lock.salt, 0) == (ssize_t)sizeof lock.salt)
-        status = derive_and(lock_patiently, passphrase);
+    memguard_status status = store_is_locked() ? MEMGUARD_ERR_LOCKED : show_key(key, lock_patiently);
     serve_hurry(false);
     store_reopen(); /* if it is locked the vault itself says so from now on */
+    return status;
+}
+
+/* ---- the verbs ---- */
+
+static memguard_status lock_under(memguard_secret passphrase) {
+    uint8_t salt[KDF_SALT_BYTES];
+    memguard_secret key = {0};
+    if (getrandom(salt, sizeof salt, 0) != (ssize_t)sizeof salt) return MEMGUARD_ERR_RANDOM;
+    memguard_status status = derive(passphrase, salt, &key);
+    if (status == MEMGUARD_OK) status = lock_with(key);
+    forget(&key);
+    if (status != MEMGUARD_OK) return status;
+    memcpy(lock.salt, salt, sizeof salt);
+    forget(&lock.standing);
+    return status;
+}
+
+enum wire_answer lock_store(memguard_secret passphrase) {
+    if (pthread_mutex_trylock(&lock.mutex) != 0) return WIRE_BUSY;
+    memguard_status status = lock_under(passphrase);
     pthread_mutex_unlock(&lock.mutex);
     return store_answer(status);
 }
 
+static enum wire_answer unlock_under(memguard_secret passphrase) {
+    memguard_secret key = {0};
+    memguard_status status = derive(passphrase, lock.salt, &key);
+    if (status == MEMGUARD_OK) status = show_key(key, memguard_vault_unlock);
+    if (status == MEMGUARD_OK || status == MEMGUARD_ERR_AUTH) note_attempt(status == MEMGUARD_OK);
+    if (status == MEMGUARD_OK && lock.keep)
+        lock.standing = key;
+    else
+        forget(&key);
+    if (status == MEMGUARD_ERR_AUTH) return WIRE_WRONG;
+    return status == MEMGUARD_ERR_STATE ? WIRE_NOT_LOCKED : store_answer(status);
+}
+
 enum wire_answer unlock_store(memguard_secret passphrase, uint64_t *later_ms) {
     if (pthread_mutex_trylock(&lock.mutex) != 0) return WIRE_BUSY;
-    enum wire_answer answer = WIRE_LATER;
     *later_ms = wait_needed(); /* again: another attempt may have failed since */
-    if (*later_ms == 0) {
-        memguard_status status = derive_and(memguard_vault_unlock, passphrase);
-        if (status == MEMGUARD_OK || status == MEMGUARD_ERR_AUTH) note_attempt(status == MEMGUARD_OK);
-        answer = status == MEMGUARD_ERR_AUTH    ? WIRE_WRONG
-                 : status == MEMGUARD_ERR_STATE ? WIRE_NOT_LOCKED
-                                                : store_answer(status);
-    }
+    enum wire_answer answer = *later_ms == 0 ? unlock_under(passphrase) : WIRE_LATER;
     pthread_mutex_unlock(&lock.mutex);
     return answer;
+}
+
+/* ---- without a person ---- */
+
+memguard_status lock_keep(memguard_secret passphrase) {
+    lock.keep = true;
+    if (getrandom(lock.salt, sizeof lock.salt, 0) != (ssize_t)sizeof lock.salt) return MEMGUARD_ERR_RANDOM;
+    return derive(passphrase, lock.salt, &lock.standing);
+}
+
+memguard_status lock_now(void) {
+    memguard_status status = MEMGUARD_OK;
+    pthread_mutex_lock(&lock.mutex);
+    if (!store_is_locked()) status = lock_with(lock.standing);
+    if (status == MEMGUARD_OK) forget(&lock.standing);
+    pthread_mutex_unlock(&lock.mutex);
+    return status;
 }

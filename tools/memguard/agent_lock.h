@@ -14,4 +14,11 @@ enum wire_answer lock_may_be_tried(bool lock, uint64_t *later_ms);
 enum wire_answer lock_store(memguard_secret passphrase);
 enum wire_answer unlock_store(memguard_secret passphrase, uint64_t *later_ms);
 
+/* For an agent that locks itself: keeps the key of the passphrase, and after each unlock that of the one given then, sealed in
+ * the second vault until it is needed: whoever could open that one could open the first. Before clients come. */
+memguard_status lock_keep(memguard_secret passphrase);
+
+/* Locks under that key, and forgets it. Locked already: OK. */
+memguard_status lock_now(void);
+
 #endif

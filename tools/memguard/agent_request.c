@@ -17,6 +17,7 @@
 #include "agent_ask.h"
 #include "agent_lock.h"
 #include "agent_store.h"
+#include "agent_suspend.h"
 #include "kdf.h"
 #include "spawn.h"
 
@@ -188,6 +189,7 @@ static void serve_status(const struct request *request) {
     status.descriptors = count_descriptors();
     status.can_ask = ask_is_possible();
     status.can_lock = kdf_is_built_in;
+    status.suspend = suspend_state();
     store_describe(&status);
     serve_describe(&status);
     if (reply(request, WIRE_DONE)) wire_send(request->client->fd, &status, sizeof status);

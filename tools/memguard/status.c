@@ -47,6 +47,11 @@ static void put_bits(const struct bit *bits, uint64_t set, const char *between, 
         }
 }
 
+static const char *suspend_text(uint64_t state) {
+    static const char *const texts[] = {"not watched", "watched", "lost"};
+    return state < sizeof texts / sizeof texts[0] ? texts[state] : "unknown";
+}
+
 static void put_json(const struct wire_status *s) {
     printf("{\"pid\":%" PRIu64 ",\"uptime_ms\":%" PRIu64 ",\"locked\":%s,\"backend\":\"%s\",\"protections\":[", s->pid,
            s->uptime_ms, s->locked != 0 ? "true" : "false", report_backend((uint32_t)s->backend));
@@ -63,8 +68,9 @@ static void put_json(const struct wire_status *s) {
         printf(",\"lock_limit_bytes\":null");
     else
         printf(",\"lock_limit_bytes\":%" PRIu64, s->lock_limit_bytes);
-    printf(",\"lock_in_use_bytes\":%" PRIu64 ",\"can_ask\":%s,\"can_lock\":%s}\n", s->lock_in_use_bytes,
-           s->can_ask != 0 ? "true" : "false", s->can_lock != 0 ? "true" : "false");
+    printf(",\"lock_in_use_bytes\":%" PRIu64 ",\"can_ask\":%s,\"can_lock\":%s,\"suspend\":\"%s\"}\n",
+           s->lock_in_use_bytes, s->can_ask != 0 ? "true" : "false", s->can_lock != 0 ? "true" : "false",
+           suspend_text(s->suspend));
 }
 
 static void put_list(const char *name, const struct bit *bits, uint64_t set) {
@@ -92,6 +98,10 @@ static void put_text(const struct wire_status *s) {
             s->clients, s->served, s->refused, s->cut);
     ui_line("%-12s %s", "confirm",
             s->can_ask != 0 ? "a person can be asked" : "nobody can be asked (MEMGUARD_ASKPASS)");
+    if (s->suspend != WIRE_SUSPEND_UNWATCHED)
+        ui_line("%-12s %s", "suspend",
+                s->suspend == WIRE_SUSPEND_WATCHED ? "the agent locks before it"
+                                                   : "NOT watched: nobody tells of it; trying again");
     if (s->can_lock == 0) ui_line("%-12s %s", "lock", wire_texts[WIRE_NOT_BUILT]);
 }
 

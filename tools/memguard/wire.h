@@ -91,6 +91,8 @@ struct wire_frame {
 };
 _Static_assert(sizeof(struct wire_frame) == 64, "a frame has no gaps");
 
+enum wire_suspend { WIRE_SUSPEND_UNWATCHED, WIRE_SUSPEND_WATCHED, WIRE_SUSPEND_LOST };
+
 struct wire_status {
     uint64_t pid, uptime_ms;
     uint64_t locked; /* 0 or 1 */
@@ -102,6 +104,7 @@ struct wire_status {
     uint64_t lock_limit_bytes, lock_in_use_bytes;
     uint64_t can_ask;  /* 1: a person can be asked */
     uint64_t can_lock; /* 1: built with libargon2 */
+    uint64_t suspend;  /* enum wire_suspend */
 };
 
 extern const char *const wire_texts[WIRE_ANSWER_COUNT];
