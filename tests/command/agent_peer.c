@@ -1,6 +1,6 @@
 /* Talks to an agent as no client should, and as 200 do. Built with the frames of the command (wire.c) by test_agent.sh.
  *   agent_peer SOCKET fuzz SEED COUNT      mutated requests
- *   agent_peer SOCKET stall COUNT SECONDS  connections that stop in the middle; prints how many the agent has cut
+ *   agent_peer SOCKET stall COUNT SECONDS [ENOUGH]  connections that stop in the middle, until the agent has cut enough
  *   agent_peer SOCKET drop COUNT           connections that are closed in the middle
  *   agent_peer SOCKET hold NAME SECONDS    gets a secret and does not read it
  *   agent_peer SOCKET status               one request; prints "answered" or "turned away"
@@ -168,14 +168,14 @@ static int stop_at(uint64_t way) {
     return fd;
 }
 
-static int stall(size_t count, double seconds) {
+static int stall(size_t count, double seconds, size_t enough) {
     int *fds = calloc(count, sizeof *fds);
     size_t cut = 0;
     for (size_t i = 0; i < count; i++)
         if ((fds[i] = stop_at(i % 5)) < 0) return say("connect");
     puts("stalled");
     fflush(stdout);
-    for (double end = now() + seconds; cut < count && now() < end; nap(50)) {
+    for (double end = now() + seconds; cut < enough && now() < end; nap(50)) {
         cut = 0;
         for (size_t i = 0; i < count; i++) {
             struct pollfd look = {.fd = fds[i], .events = POLLRDHUP};
@@ -183,7 +183,7 @@ static int stall(size_t count, double seconds) {
         }
     }
     printf("cut %zu of %zu\n", cut, count);
-    return cut == count ? 0 : 1;
+    return cut >= enough ? 0 : 1;
 }
 
 static int drop(size_t count) {
@@ -385,7 +385,7 @@ int main(int argc, char **argv) {
         seed = number;
         return fuzz((uint64_t)seconds);
     }
-    if (strcmp(what, "stall") == 0) return stall(number, seconds);
+    if (strcmp(what, "stall") == 0) return stall(number, seconds, argc > 5 ? strtoul(argv[5], NULL, 10) : number);
     if (strcmp(what, "drop") == 0) return drop(number);
     if (strcmp(what, "hold") == 0) return hold(argv[3], seconds);
     if (strcmp(what, "status") == 0) return ask_status();

@@ -167,6 +167,7 @@ check "purge: no socket" "$(ls "$run/memguard")" agent.lock
 # ---- signals, a dead agent's socket, two at once ----
 part "signals, a dead agent's socket, two at once"
 for signal in TERM INT HUP; do
+    : >"$out"
     "$command" agent --foreground >"$out" 2>&1 &
     agent=$!
     wait_for 10 grep -q ready "$out"
@@ -189,6 +190,7 @@ memguard "get from a dead agent" 6 get key
 memguard "set replaces the socket" 0 set key --file "$work/key"
 memguard "get" 0 get key
 kill -KILL "$(agents)"
+wait_for 10 no_agent
 for i in {1..12}; do "$command" set "name$i" --gen 8 2>>"$work/many.err" & done
 wait
 check "twelve at once: no complaint" "$(cat "$work/many.err")" ""
@@ -383,6 +385,13 @@ if [ "$can_lock" = true ]; then
     check "suspend: nobody tells of it any more: locked" "$(wait_for 10 is_locked && echo locked)" locked
     memguard "suspend: unlock" 0 unlock --passphrase-fd 9 9<"$work/dawn"
     memguard "purge" 0 purge
+    PATH=$work/bin:$PATH pty "Passphrase: " dusk "Once more: " dusk -- "$command" agent --lock-on-suspend
+    check "suspend: a passphrase at the terminal, which the agent leaves then" "$?" 0
+    memguard "set" 0 set key --gen 8
+    sleeps "/org/freedesktop/login1: org.freedesktop.login1.Manager.PrepareForSleep (true,)"
+    check "suspend: locked under it" "$(wait_for 10 is_locked && echo locked)" locked
+    echo dusk | memguard "suspend: unlock" 0 unlock --passphrase-fd 0
+    memguard "purge" 0 purge
 else
     skip "locking before suspend: built without libargon2"
 fi
@@ -400,7 +409,7 @@ done
 peer drop 500
 check "clients that leave in the middle" "$?" 0
 wait_for 20 is_calm
-peer stall 100 60 >"$work/stalled" &
+peer stall 100 60 37 >"$work/stalled" &
 stalled=$!
 wait_for 10 grep -q stalled "$work/stalled"
 memguard "while 100 clients stall" 0 get key
@@ -481,11 +490,15 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
     socket=$work/theirs/memguard/agent.sock
     check "root is refused by another user's agent" "$(peer status)" "turned away"
     check "who was refused is counted" "$(fact refused)" 1
-    for i in {1..40}; do timeout 60 "$command" get key >"$work/get$i" 2>>"$work/many.err" & done
-    peer stall 20 60 >/dev/null &
-    wait
+    for i in {1..40}; do timeout 60 "$command" get key >"$work/get$i" 2>>"$work/forty.err" & done
+    gets=$(jobs -p)
+    $lower "$work/peer" "$socket" stall 20 60 >"$work/stalled" &
+    stalled=$!
+    wait $gets
+    kill $stalled
+    wait $stalled 2>/dev/null
     for i in {1..40}; do cmp -s "$work/get$i" "$work/key" || fail "forty at once under 64 KiB: get $i"; done
-    check "forty at once under 64 KiB" "$(cat "$work/many.err")" ""
+    check "forty at once under 64 KiB" "$(cat "$work/forty.err")" ""
     check "root's command is refused by the place" "$("$real" get key 2>&1 >/dev/null | grep -c 'not a directory of our own')" 1
     memguard "purge" 0 purge
 else

@@ -138,8 +138,10 @@ static int wait_until_ready(int from, pid_t child) {
     do
         got = read(from, &code, 1);
     while (got < 0 && errno == EINTR);
-    if (got != 1) waitpid(child, NULL, WNOHANG);
-    return got == 1 ? code : EXIT_BAD;
+    if (got != 1) code = EXIT_BAD;
+    while (code != EXIT_GOOD && waitpid(child, NULL, 0) < 0 && errno == EINTR) { /* so that it has given up its lock */
+    }
+    return code;
 }
 
 /* -1 in the agent, else the exit code of the process that started it. Before the library is used. */
@@ -242,9 +244,12 @@ static int hold(struct agent *agent) {
     return EXIT_BAD; /* serve does not return unless the socket is lost */
 }
 
-/* The exit code also goes to the process that waits for us. */
+/* It could not go on. The exit code also goes to the process that waits for us. */
 static int end(struct agent *agent, int code) {
     const unsigned char byte = (unsigned char)code;
+    memguard_status status = memguard_purge_all(0);
+    (void)status; /* the process ends */
+    suspend_end();
     if (agent->ready >= 0 && write(agent->ready, &byte, 1) != 1) code = EXIT_BAD;
     return code;
 }

@@ -53,15 +53,13 @@ static bool reply(const struct request *request, enum wire_answer answer) {
 static enum wire_answer receive(const struct request *request, memguard_vault *vault, memguard_secret *secret) {
     int fd = request->client->fd;
     size_t bytes = (size_t)request->frame.bytes;
-    serve_pause(request->client);
-    bool room = serve_take_pages(bytes);
-    serve_resume(request->client);
-    if (!room) return WIRE_BUSY;
     enum wire_answer answer = WIRE_FAILED;
+    if (!serve_take_pages(bytes)) return WIRE_BUSY;
+    serve_wait(request->client, SERVE_FOR_REQUEST);
     if (reply(request, WIRE_GO))
         answer = store_answer(memguard_secret_read_exact(vault, fd, bytes, MEMGUARD_SEALED, secret));
+    serve_wait(request->client, SERVE_FOR_US);
     serve_give_pages(bytes);
-    serve_pause(request->client);
     return answer;
 }
 
@@ -145,7 +143,7 @@ static bool hand_out(struct request *request, const struct store_found *found, e
     struct sending sending = {.fd = request->client->fd, .frame = wire_reply(WIRE_DONE)};
     *answer = WIRE_BUSY;
     if (!serve_take_pages(found->bytes)) return false;
-    serve_resume(request->client);
+    serve_wait(request->client, SERVE_FOR_READER);
     *answer = store_answer(use(found->secret, &sending));
     serve_give_pages(found->bytes);
     return sending.begun;
@@ -169,7 +167,7 @@ static bool send_entry(const struct wire_frame *frame, const char *name, void *a
 }
 
 static enum wire_answer serve_list(struct request *request) {
-    serve_resume(request->client);
+    serve_wait(request->client, SERVE_FOR_READER);
     return store_each(send_entry, &request->client->fd) ? WIRE_DONE : WIRE_FAILED;
 }
 
@@ -264,7 +262,7 @@ static void answer_request(struct request *request) {
         break;
     }
     frame.answer = answer;
-    serve_resume(request->client);
+    serve_wait(request->client, SERVE_FOR_READER);
     wire_send_frame(request->client->fd, &frame, "");
 }
 
@@ -274,7 +272,7 @@ void request_serve(struct serve_client *client) {
         if (errno == EPROTO) reply(&request, WIRE_NOT_UNDERSTOOD);
         return;
     }
-    serve_pause(client);
+    serve_wait(client, SERVE_FOR_US);
     if (is_whole(&request))
         answer_request(&request);
     else

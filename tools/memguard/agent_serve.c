@@ -39,15 +39,9 @@ static struct {
 
 /* ---- time ---- */
 
-void serve_pause(struct serve_client *client) {
+void serve_wait(struct serve_client *client, enum serve_wait wait) {
     pthread_mutex_lock(&state.mutex);
-    client->waits = true;
-    pthread_mutex_unlock(&state.mutex);
-}
-
-void serve_resume(struct serve_client *client) {
-    pthread_mutex_lock(&state.mutex);
-    client->waits = false;
+    client->wait = wait;
     client->since_ms = spawn_now_ms();
     pthread_mutex_unlock(&state.mutex);
 }
@@ -58,19 +52,23 @@ void serve_hurry(bool on) {
     pthread_mutex_unlock(&state.mutex);
 }
 
+/* Not who has done its part, and waits only for its thread to get the processor. */
+static bool is_slow(const struct serve_client *client, int64_t before_ms) {
+    const bool sends = client->wait == SERVE_FOR_REQUEST;
+    struct pollfd look = {.fd = client->fd, .events = sends ? POLLIN : POLLOUT};
+    return client->used && client->wait != SERVE_FOR_US && client->since_ms <= before_ms && poll(&look, 1, 0) == 0;
+}
+
 /* Shutting down ends every wait on the socket; its thread closes it. */
 static void cut_slow(bool crowded) {
-    int64_t now = spawn_now_ms();
     pthread_mutex_lock(&state.mutex);
     bool hurry = crowded || state.hurries > 0 || state.page_waits > 0;
-    int64_t patience = hurry ? SERVE_CROWDED_MS : SERVE_PATIENCE_MS;
-    for (size_t i = 0; i < SERVE_MOST; i++) {
-        struct serve_client *client = &state.clients[i];
-        if (!client->used || client->waits || now - client->since_ms < patience) continue;
-        shutdown(client->fd, SHUT_RDWR);
-        client->since_ms = now;
-        state.cut++;
-    }
+    int64_t before_ms = spawn_now_ms() - (hurry ? SERVE_CROWDED_MS : SERVE_PATIENCE_MS);
+    for (size_t i = 0; i < SERVE_MOST; i++)
+        if (is_slow(&state.clients[i], before_ms)) {
+            shutdown(state.clients[i].fd, SHUT_RDWR);
+            state.cut++;
+        }
     pthread_mutex_unlock(&state.mutex);
 }
 

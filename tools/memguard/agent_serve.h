@@ -14,23 +14,28 @@
 enum {
     SERVE_MOST = 64,
     SERVE_PATIENCE_MS = 10000, /* for a request to come in, and for an answer to be taken */
-    SERVE_CROWDED_MS = 2000,   /* the same while others wait */
+    SERVE_CROWDED_MS = 3000,   /* the same while others wait */
+};
+
+enum serve_wait {
+    SERVE_FOR_REQUEST, /* the client has to send */
+    SERVE_FOR_READER,  /* the client has to take the answer */
+    SERVE_FOR_US,      /* for a person, a cipher or others: it waits for us */
 };
 
 struct serve_client {
     int fd;
-    pid_t pid;        /* of the process that connected */
-    bool used;        /* the rest is the business of agent_serve.c */
-    bool waits;       /* for a person or a cipher, not for its client: not to be cut */
-    int64_t since_ms; /* when this wait for the client began */
+    pid_t pid; /* of the process that connected */
+    bool used; /* the rest is the business of agent_serve.c */
+    enum serve_wait wait;
+    int64_t since_ms; /* when this wait began */
 };
 
 /* Serves for ever what comes to `listener`. Returns when that cannot go on. */
 void serve(int listener, void (*request)(struct serve_client *client));
 
-/* From here on `client` is not waited for, but it waits for us; or again we for it. */
-void serve_pause(struct serve_client *client);
-void serve_resume(struct serve_client *client);
+/* Who waits for whom from now on: for how long is counted from here. */
+void serve_wait(struct serve_client *client, enum serve_wait wait);
 
 /* Takes part of what all may have in protected pages at the same time; waits until others have given theirs back, a while.
  * False: BUSY. */

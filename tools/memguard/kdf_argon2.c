@@ -19,7 +19,9 @@ static int get_memory(uint8_t **memory, size_t bytes) {
         munmap(area, bytes);
         return ARGON2_MEMORY_ALLOCATION_ERROR;
     }
-    if (mlock(area, bytes) != 0) madvise(area, bytes, MADV_NOHUGEPAGE); /* more than a plain user may lock, mostly */
+    madvise(area, bytes, MADV_NOHUGEPAGE); /* pages that are not moved leave no copies; not every kernel has it */
+    int unlocked = mlock(area, bytes);     /* more than a plain user may lock, mostly */
+    (void)unlocked;
     *memory = area;
     return ARGON2_OK;
 }

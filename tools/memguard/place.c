@@ -39,14 +39,14 @@ static int open_ours(int at, const char *name, const char *shown, mode_t others)
     ui_error("%s is not a directory of our own with mode 0700; it has mode %04o and belongs to user %u", shown,
              (unsigned)info.st_mode & 07777, (unsigned)info.st_uid);
     close(fd);
-    errno = EPERM;
+    errno = 0; /* it is said */
     return -1;
 }
 
+/* EPERM: it is said. */
 static int explain(const char *what, const char *shown) {
-    int error = errno;
-    if (error != EPERM) ui_error("%s %s: %s", what, shown, strerror(error));
-    errno = error;
+    if (errno != 0) ui_error("%s %s: %s", what, shown, strerror(errno));
+    errno = EPERM;
     return -1;
 }
 
@@ -55,11 +55,9 @@ static int open_base(void) {
     const char *base = base_path(path);
     int fd = open_ours(AT_FDCWD, base, base, S_IWGRP | S_IWOTH);
     if (fd >= 0) return fd;
+    bool absent = errno == ENOENT;
     explain("the runtime directory", base);
-    int error = errno;
-    if (error == ENOENT)
-        ui_error("set XDG_RUNTIME_DIR to a directory of your own, mode 0700, on a file system in memory");
-    errno = error == ENOENT ? ENOTDIR : error; /* ENOENT would say that all is well, but no agent has run yet */
+    if (absent) ui_error("set XDG_RUNTIME_DIR to a directory of your own, mode 0700, on a file system in memory");
     return -1;
 }
 

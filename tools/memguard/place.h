@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* The open directory, or -1. `make`: makes it; says on standard error what is wrong. Without: says nothing about a
- * directory that is not there (errno ENOENT). */
+/* The open directory, or -1 (errno EPERM: said why on standard error). `make`: makes it. Without it nothing is said of a
+ * directory that is not there yet (ENOENT): no agent has ever run. */
 int place_open(bool make);
 
 /* A connection to the agent, which runs as we do; or -1 (errno; ECONNREFUSED or ENOENT: there is none). */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -124,7 +125,7 @@ static int wait_readable(int fd, int64_t deadline_ms) {
     for (;;) {
         int64_t left = deadline_ms - spawn_now_ms();
         if (left <= 0) return 0;
-        int ready = poll(&poll_on, 1, (int)left);
+        int ready = poll(&poll_on, 1, left > INT_MAX ? INT_MAX : (int)left);
         if (ready > 0) return 1;
         if (ready < 0 && errno != EINTR) return 1; /* read(2) will tell */
     }

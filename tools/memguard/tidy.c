@@ -2,12 +2,14 @@
 #include "tidy.h"
 
 #include <memguard.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { GROUPS = 16, PATHS = 16, AREAS = 4 };
 
-static volatile sig_atomic_t groups[GROUPS]; /* 0: free */
+static _Atomic int groups[GROUPS];     /* 0: free; an agent's threads start programs, too */
 static char paths[PATHS][TIDY_PATH];         /* "": free */
 static struct {
     void *area;
@@ -52,23 +54,22 @@ void tidy_hold(sigset_t *before) {
     sigemptyset(&set);
     for (size_t i = 0; i < ENDING_SIGNALS; i++)
         sigaddset(&set, ending_signals[i]);
-    sigprocmask(SIG_BLOCK, &set, before);
+    pthread_sigmask(SIG_BLOCK, &set, before);
 }
 
-void tidy_go_on(const sigset_t *before) { sigprocmask(SIG_SETMASK, before, NULL); }
+void tidy_go_on(const sigset_t *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }
 
 bool tidy_add_group(pid_t group) {
-    for (size_t i = 0; i < GROUPS; i++)
-        if (groups[i] == 0) {
-            groups[i] = (sig_atomic_t)group;
-            return true;
-        }
+    for (size_t i = 0; i < GROUPS; i++) {
+        int none = 0;
+        if (atomic_compare_exchange_strong(&groups[i], &none, (int)group)) return true;
+    }
     return false;
 }
 
 void tidy_strike_group(pid_t group) {
     for (size_t i = 0; i < GROUPS; i++)
-        if (groups[i] == (sig_atomic_t)group) groups[i] = 0;
+        if (groups[i] == (int)group) groups[i] = 0;
 }
 
 bool tidy_add_path(const char *path) {
