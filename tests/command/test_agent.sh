@@ -323,7 +323,7 @@ if [ "$can_lock" = true ]; then
     check "unlocked: the same bytes" "$(cmp "$out" "$work/key" && echo same)" same
     echo right | memguard "unlock when not locked" 1 unlock --passphrase-fd 0
     head -c 1000000 /dev/urandom | memguard "set" 0 set large
-    peer hold large 20 >"$work/held" &
+    "$work/peer" "$socket" hold large 20 >"$work/held" &
     holder=$!
     wait_for 10 grep -q held "$work/held"
     echo right | memguard "lock: a client that does not read is cut" 0 lock --passphrase-fd 0
@@ -409,7 +409,7 @@ done
 peer drop 500
 check "clients that leave in the middle" "$?" 0
 wait_for 20 is_calm
-peer stall 100 60 37 >"$work/stalled" &
+"$work/peer" "$socket" stall 100 60 37 >"$work/stalled" &
 stalled=$!
 wait_for 10 grep -q stalled "$work/stalled"
 memguard "while 100 clients stall" 0 get key
@@ -443,7 +443,7 @@ elif look "$work/name" >"$out" 2>&1; then
     check "memory: what is there is found (a name)" "$([ "$(cat "$out")" -gt 0 ] && echo found)" found
     check "memory: sealed: no piece of the secret" "$(look "$work/key")" 0
     check "memory: sealed: no piece of the large one" "$(look "$work/large.key")" 0
-    peer hold large 20 >"$work/held" &
+    "$work/peer" "$socket" hold large 20 >"$work/held" &
     holder=$!
     wait_for 10 grep -q held "$work/held"
     check "memory: in use, in pages that are not hidden: found" "$([ "$(look "$work/large.key")" -ge 4 ] && echo found)" found
