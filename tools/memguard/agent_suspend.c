@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,13 +39,18 @@ static struct {
     int fd; /* what the watcher says */
     pid_t pid;
     _Atomic int state;
-    volatile sig_atomic_t group; /* for suspend_end */
-} watch = {.fd = -1, .state = WIRE_SUSPEND_UNWATCHED};
+    pthread_mutex_t mutex; /* for the next two */
+    pid_t group;           /* of the watcher; 0: there is none */
+    bool ending;           /* and there shall be none */
+} watch = {.fd = -1, .state = WIRE_SUSPEND_UNWATCHED, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 enum wire_suspend suspend_state(void) { return (enum wire_suspend)atomic_load(&watch.state); }
 
 void suspend_end(void) {
-    if (watch.group != 0) kill(-(pid_t)watch.group, SIGKILL);
+    pthread_mutex_lock(&watch.mutex);
+    watch.ending = true;
+    if (watch.group != 0) kill(-watch.group, SIGKILL);
+    pthread_mutex_unlock(&watch.mutex);
 }
 
 /* A line without its end. False: no more, or none in time. */
@@ -72,24 +78,33 @@ static bool read_until(const char *words, int64_t deadline_ms) {
 }
 
 static void stop(void) {
-    watch.group = 0;
+    pthread_mutex_lock(&watch.mutex);
     spawn_end(watch.pid);
+    watch.group = 0;
+    pthread_mutex_unlock(&watch.mutex);
     close(watch.fd);
+}
+
+static bool start(int out) {
+    const struct spawn what = {.argv = watcher, .out = out};
+    pthread_mutex_lock(&watch.mutex);
+    bool good = !watch.ending && spawn_start(&what, &watch.pid) == 0;
+    if (good) watch.group = watch.pid;
+    pthread_mutex_unlock(&watch.mutex);
+    return good;
 }
 
 /* Watched: logind is there, and will wait for us. */
 static bool begin(void) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return false;
-    const struct spawn what = {.argv = watcher, .out = ends[1]};
-    int error = spawn_start(&what, &watch.pid);
+    bool good = start(ends[1]);
     close(ends[1]);
     watch.fd = ends[0];
-    if (error != 0) {
+    if (!good) {
         close(watch.fd);
         return false;
     }
-    watch.group = (sig_atomic_t)watch.pid;
     if (read_until("is owned by", spawn_now_ms() + BEGIN_MS)) {
         atomic_store(&watch.state, WIRE_SUSPEND_WATCHED);
         return true;

@@ -11,7 +11,7 @@ bool suspend_watch(void);
 
 enum wire_suspend suspend_state(void);
 
-/* Ends what was started for it. Async-signal-safe. */
+/* Ends what was started for it, for good. */
 void suspend_end(void);
 
 #endif
