@@ -112,6 +112,7 @@ part "one life"
 memguard "set starts an agent" 0 set key --file "$work/key"
 check "one agent" "$(agents | wc -l)" 1
 agent=$(fact pid)
+can_lock=$(fact can_lock)
 check "it is the one that answers" "$agent" "$(agents)"
 check "mode of the directory" "$(stat -c %a "$run/memguard")" 700
 check "mode of the socket" "$(stat -c %a "$socket")" 600
@@ -286,10 +287,12 @@ hasnot "get on a terminal" "typed-secret" "$out"
 pty -- "$command" get typed --reveal
 check "get --reveal: exit code" "$?" 0
 has "get --reveal" "typed-secret" "$out"
-pty "Passphrase: " open "Once more: " open -- "$command" lock
-check "lock at a terminal: exit code" "$?" 0
-pty "Passphrase: " open -- "$command" unlock
-check "unlock at a terminal: exit code" "$?" 0
+if [ "$can_lock" = true ]; then
+    pty "Passphrase: " open "Once more: " open -- "$command" lock
+    check "lock at a terminal: exit code" "$?" 0
+    pty "Passphrase: " open -- "$command" unlock
+    check "unlock at a terminal: exit code" "$?" 0
+fi
 memguard "purge" 0 purge
 "$work/pty" "y/N] " yes "y/N] " no -- "$command" agent --foreground >"$work/terminal" &
 terminal=$!
@@ -304,7 +307,6 @@ check "the agent on its terminal: exit code" "$?" 0
 # ---- lock and unlock ----
 part "lock and unlock"
 memguard "set" 0 set key --file "$work/key"
-can_lock=$(fact can_lock)
 if [ "$can_lock" = true ]; then
     echo right | memguard "lock" 0 lock --passphrase-fd 0
     check "locked" "$(fact locked)" true
@@ -452,7 +454,7 @@ elif look "$work/name" >"$out" 2>&1; then
     wait $holder 2>/dev/null
     wait_for 20 is_calm
     check "memory: no longer in use: no piece" "$(look "$work/large.key")" 0
-    if [ "$(fact can_lock)" = true ]; then
+    if [ "$can_lock" = true ]; then
         printf 'a-passphrase-of-more-than-16-bytes' >"$work/phrase"
         memguard "lock" 0 lock --passphrase-fd 9 9<"$work/phrase"
         check "memory: no piece of the passphrase" "$(look "$work/phrase")" 0

@@ -31,7 +31,8 @@ void ask_set_up(int terminal) {
     if (program == NULL) program = getenv("SSH_ASKPASS");
     ask.program = program != NULL && program[0] == '/' && access(program, X_OK) == 0 ? program : NULL;
     ask.terminal = terminal;
-    setenv("SSH_ASKPASS_PROMPT", "confirm", 1); /* for the program; there is one thread yet */
+    /* For the program; there is no other thread yet that looks at the environment. */
+    if (setenv("SSH_ASKPASS_PROMPT", "confirm", 1) != 0) ask.program = NULL;
 }
 
 bool ask_is_possible(void) { return ask.program != NULL || ask.terminal >= 0; }
