@@ -5,7 +5,7 @@
 
 #include "doctor.h"
 
-static void format_text(char to[FACT_TEXT], const char *format, va_list arguments) {
+__attribute__((format(printf, 2, 0))) static void format_text(char to[FACT_TEXT], const char *format, va_list arguments) {
     if (vsnprintf(to, FACT_TEXT, format, arguments) < 0) to[0] = '\0';
     fact_clean(to);
 }
