@@ -240,10 +240,14 @@ static memguard_status begin_making(const memguard_vault *token, struct making *
     making->thread = mg__thread_self();
     if (making->vault == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
     if (making->thread == NULL) return mg__fail_plain(MEMGUARD_ERR_MEMORY);
-    if (MG_LIKELY(mg__making_begin(making->thread, making->vault, token))) return MEMGUARD_OK;
-    const memguard_status status = mg__gate_check(making->vault);
-    mg__making_end(making->thread);
-    return status != MEMGUARD_OK ? status : mg__fail_plain(MEMGUARD_ERR_STALE);
+    while (MG_UNLIKELY(!mg__making_begin(making->thread, making->vault, token))) {
+        const memguard_status status = mg__gate_check(making->vault);
+        mg__making_end(making->thread);
+        if (mg__vault_find(token) == NULL) return mg__fail_plain(MEMGUARD_ERR_STALE);
+        if (status != MEMGUARD_OK) return status;
+        /* The gate was opened again in between: a lock that was refused, or taken back. */
+    }
+    return MEMGUARD_OK;
 }
 
 /* Else the vault wants to know more of its secrets, or the thread has a scope: walks must find the entry before it is finished. */
