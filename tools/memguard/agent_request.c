@@ -103,12 +103,16 @@ static enum wire_answer serve_make(struct request *request) {
 struct sending {
     int fd;
     bool begun;
+    const char *forget; /* the name that is forgotten with it; NULL: none */
+    memguard_secret secret;
     struct wire_frame frame;
 };
 
-/* The answer and the bytes in one go. Not all may be taken at once. */
+/* The answer and the bytes in one go. Not all may be taken at once. What is to be forgotten is ours from here, or was taken
+ * by somebody else who is here, too. */
 static int send_secret(const void *bytes, size_t size, void *arg) {
     struct sending *sending = arg;
+    if (sending->forget != NULL && !store_take(sending->forget, sending->secret)) return ENOENT;
     struct iovec parts[] = {{&sending->frame, sizeof sending->frame}, {(void *)(uintptr_t)bytes, size}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     sending->begun = true;
@@ -128,23 +132,25 @@ static int send_secret(const void *bytes, size_t size, void *arg) {
 }
 
 /* Another thread may just be locking, or opening for the first time: BUSY passes. */
-static memguard_status use(memguard_secret secret, struct sending *sending) {
+static enum wire_answer use(struct sending *sending) {
     const struct timespec pause = {0, BUSY_PAUSE_MS * 1000000L};
-    memguard_status status = memguard_secret_use(secret, send_secret, sending, NULL);
+    int error = 0;
+    memguard_status status = memguard_secret_use(sending->secret, send_secret, sending, &error);
     for (int i = 0; i < BUSY_TRIES && status == MEMGUARD_ERR_BUSY && !sending->begun; i++) {
         nanosleep(&pause, NULL);
-        status = memguard_secret_use(secret, send_secret, sending, NULL);
+        status = memguard_secret_use(sending->secret, send_secret, sending, &error);
     }
-    return status;
+    return error == ENOENT && !sending->begun ? WIRE_NO_SECRET : store_answer(status);
 }
 
 /* True: the answer is out, or cannot be given any more. */
 static bool hand_out(struct request *request, const struct store_found *found, enum wire_answer *answer) {
-    struct sending sending = {.fd = request->client->fd, .frame = wire_reply(WIRE_DONE)};
+    struct sending sending = {.fd = request->client->fd, .secret = found->secret, .frame = wire_reply(WIRE_DONE)};
+    if ((request->frame.flags & WIRE_FORGET) != 0) sending.forget = request->name;
     *answer = WIRE_BUSY;
     if (!serve_take_pages(found->bytes)) return false;
     serve_wait(request->client, SERVE_FOR_READER);
-    *answer = store_answer(use(found->secret, &sending));
+    *answer = use(&sending);
     serve_give_pages(found->bytes);
     return sending.begun;
 }

@@ -166,6 +166,19 @@ enum wire_answer store_find(const char *name, struct store_found *found) {
     return answer;
 }
 
+/* Not by find: the borrow of who asks may be the last use. */
+bool store_take(const char *name, memguard_secret secret) {
+    bool there = false;
+    pthread_mutex_lock(&store.mutex);
+    for (size_t i = 0; i < STORE_MOST && !there; i++) {
+        struct entry *entry = &store.entries[i];
+        there = entry->used && entry->secret.id == secret.id && strcmp(entry->name, name) == 0;
+        if (there) drop(entry);
+    }
+    pthread_mutex_unlock(&store.mutex);
+    return there;
+}
+
 enum wire_answer store_remove(const char *name) {
     pthread_mutex_lock(&store.mutex);
     struct entry *entry = find(name);

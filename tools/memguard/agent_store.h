@@ -37,6 +37,9 @@ struct store_found {
 };
 enum wire_answer store_find(const char *name, struct store_found *found);
 
+/* Forgets `name` if it still is this secret, which a borrow in progress outlives. False: somebody else was faster. */
+bool store_take(const char *name, memguard_secret secret);
+
 enum wire_answer store_remove(const char *name);
 uint64_t store_remove_all(void);
 

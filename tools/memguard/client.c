@@ -22,9 +22,9 @@
 
 enum { START_PATIENCE_MS = 10000, START_STEP_MS = 20, KEPT_VARIABLES = 64 };
 
-int client_vault(memguard_vault **vault) {
+static int make_vault(uint32_t hardening, memguard_vault **vault) {
     memguard_harden_report report = MEMGUARD_HARDEN_REPORT_INIT;
-    memguard_status status = memguard_harden(MEMGUARD_HARDEN_DUMPABLE | MEMGUARD_HARDEN_CORE, &report);
+    memguard_status status = memguard_harden(hardening, &report);
     if ((report.active & MEMGUARD_HARDEN_DUMPABLE) == 0) {
         ui_library_error("hardening", status);
         return EXIT_BAD;
@@ -34,6 +34,12 @@ int client_vault(memguard_vault **vault) {
     ui_library_error("the vault", status);
     return EXIT_BAD;
 }
+
+int client_vault(memguard_vault **vault) {
+    return make_vault(MEMGUARD_HARDEN_DUMPABLE | MEMGUARD_HARDEN_CORE, vault);
+}
+
+int client_vault_beside_child(memguard_vault **vault) { return make_vault(MEMGUARD_HARDEN_DUMPABLE, vault); }
 
 bool client_name_is_good(const char *name) {
     if (wire_name_is_good(name, strlen(name))) return true;
@@ -233,9 +239,9 @@ static int take_secret(int fd, const struct wire_frame *reply, memguard_vault *v
     return EXIT_BAD;
 }
 
-int client_fetch(const char *name, bool for_program, memguard_vault *vault, memguard_secret *secret) {
+static int get(const char *name, uint32_t flags, memguard_vault *vault, memguard_secret *secret) {
     struct wire_frame request = wire_request(WIRE_GET), reply;
-    request.flags = for_program ? WIRE_FOR_PROGRAM : 0;
+    request.flags = flags;
     *secret = (memguard_secret){0};
     int fd = -1, code = client_ask(&request, name, &reply, &fd);
     if (code != EXIT_GOOD) return code;
@@ -243,6 +249,14 @@ int client_fetch(const char *name, bool for_program, memguard_vault *vault, memg
     if (code == EXIT_GOOD) code = take_secret(fd, &reply, vault, secret);
     close(fd);
     return code;
+}
+
+int client_fetch(const char *name, bool for_program, memguard_vault *vault, memguard_secret *secret) {
+    return get(name, for_program ? WIRE_FOR_PROGRAM : 0, vault, secret);
+}
+
+int client_take(const char *name, memguard_vault *vault, memguard_secret *secret) {
+    return get(name, WIRE_FOR_PROGRAM | WIRE_FORGET, vault, secret);
 }
 
 int client_hand_over(const char *name, memguard_vault *vault, struct handoff *handoff) {

@@ -11,6 +11,9 @@
 /* Makes this process undumpable and a vault for the secrets that pass through it. */
 int client_vault(memguard_vault **vault);
 
+/* The same, but the process's limits stay as they are, for a child that inherits them. */
+int client_vault_beside_child(memguard_vault **vault);
+
 /* Whether `name` may be a secret's; says what is wrong with it. */
 bool client_name_is_good(const char *name);
 
@@ -26,7 +29,11 @@ int client_give(struct wire_frame request, const char *name, memguard_secret sec
  * --no-reveal). Counts as a use. */
 int client_fetch(const char *name, bool for_program, memguard_vault *vault, memguard_secret *secret);
 
-/* The same, straight on into a file in memory for a program (handoff_wipe ends it). */
+/* The same for a program, and the agent forgets it while it hands it out: of several at once, one gets it. When the sending fails in
+ * the middle it is gone. */
+int client_take(const char *name, memguard_vault *vault, memguard_secret *secret);
+
+/* The same as client_fetch, straight on into a file in memory for a program (handoff_wipe ends it). */
 int client_hand_over(const char *name, memguard_vault *vault, struct handoff *handoff);
 
 /* Asks the person at the terminal, without showing what is typed; `again`, if not null: a second time, to compare. */

@@ -22,6 +22,7 @@ struct verb {
 extern const struct verb verb_agent;
 extern const struct verb verb_demo;
 extern const struct verb verb_doctor;
+extern const struct verb verb_exec;
 extern const struct verb verb_get;
 extern const struct verb verb_hold;
 extern const struct verb verb_lock;

@@ -44,51 +44,61 @@ static bool map_file(struct handoff *handoff) {
     return tidy_add_area(map, handoff->bytes);
 }
 
-static int write_all(const void *bytes, size_t size, void *arg) {
-    const struct handoff *handoff = arg;
+bool handoff_begin(struct handoff *handoff, size_t bytes) {
+    *handoff = (struct handoff){.fd = -1, .bytes = bytes};
+    handoff->fd = make_file();
+    if (handoff->fd < 0) return fail("memfd_create");
+    bool good = fchmod(handoff->fd, S_IRUSR | S_IWUSR) == 0 || fail("fchmod");
+    if (good) good = ftruncate(handoff->fd, (off_t)bytes) == 0 || fail("ftruncate");
+    if (good) good = map_file(handoff) || fail("mmap");
+    if (!good) handoff_wipe(handoff);
+    return good;
+}
+
+bool handoff_put(struct handoff *handoff, size_t at, const void *bytes, size_t size) {
     size_t done = 0;
     while (done < size) {
-        ssize_t got = pwrite(handoff->fd, (const char *)bytes + done, size - done, (off_t)done);
-        if (got < 0 && errno != EINTR) return errno;
+        ssize_t got = pwrite(handoff->fd, (const char *)bytes + done, size - done, (off_t)(at + done));
+        if (got < 0 && errno != EINTR) return fail("write");
         if (got > 0) done += (size_t)got;
     }
-    return 0;
+    return true;
 }
 
-static bool fill(struct handoff *handoff, memguard_secret secret) {
-    int error = 0;
-    memguard_status status = memguard_secret_use(secret, write_all, handoff, &error);
+struct put {
+    struct handoff *handoff;
+    size_t at;
+};
+
+static int put_bytes(const void *bytes, size_t size, void *arg) {
+    const struct put *put = arg;
+    return handoff_put(put->handoff, put->at, bytes, size);
+}
+
+bool handoff_put_secret(struct handoff *handoff, size_t at, memguard_secret secret) {
+    struct put put = {handoff, at};
+    int done = 0;
+    memguard_status status = memguard_secret_use(secret, put_bytes, &put, &done);
     if (status != MEMGUARD_OK) ui_library_error("the hand-over", status);
-    if (error == 0) return status == MEMGUARD_OK;
-    errno = error;
-    return fail("write");
+    return status == MEMGUARD_OK && done;
 }
 
-static bool seal(struct handoff *handoff) {
+bool handoff_end(struct handoff *handoff) {
     const int size_and_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     handoff->sealed = fcntl(handoff->fd, F_ADD_SEALS, size_and_seals | F_SEAL_FUTURE_WRITE) == 0;
-    return handoff->sealed || fcntl(handoff->fd, F_ADD_SEALS, size_and_seals) == 0;
+    return handoff->sealed || fcntl(handoff->fd, F_ADD_SEALS, size_and_seals) == 0 || fail("F_ADD_SEALS");
 }
 
-static bool make(struct handoff *handoff, memguard_secret secret) {
+bool handoff_open(struct handoff *handoff, memguard_secret secret) {
     memguard_info info = MEMGUARD_INFO_INIT;
     memguard_status status = memguard_secret_info(secret, &info);
+    *handoff = (struct handoff){.fd = -1};
     if (status != MEMGUARD_OK) {
         ui_library_error("the hand-over", status);
         return false;
     }
-    handoff->bytes = info.bytes;
-    handoff->fd = make_file();
-    if (handoff->fd < 0) return fail("memfd_create");
-    if (fchmod(handoff->fd, S_IRUSR | S_IWUSR) != 0) return fail("fchmod");
-    if (ftruncate(handoff->fd, (off_t)handoff->bytes) != 0) return fail("ftruncate");
-    if (!map_file(handoff)) return fail("mmap");
-    return fill(handoff, secret) && (seal(handoff) || fail("F_ADD_SEALS"));
-}
-
-bool handoff_open(struct handoff *handoff, memguard_secret secret) {
-    *handoff = (struct handoff){.fd = -1};
-    if (make(handoff, secret)) return true;
+    if (!handoff_begin(handoff, info.bytes)) return false;
+    if (handoff_put_secret(handoff, 0, secret) && handoff_end(handoff)) return true;
     handoff_wipe(handoff);
     return false;
 }

@@ -22,6 +22,13 @@ struct handoff {
 /* Makes the file. False: said why on standard error; nothing is left. */
 bool handoff_open(struct handoff *handoff, memguard_secret secret);
 
+/* The same in steps, for what is put together of several pieces: an empty file; pieces, which go straight into it; the end,
+ * after which nothing can be put. False: said why; to be wiped (after begin: nothing is left). */
+bool handoff_begin(struct handoff *handoff, size_t bytes);
+bool handoff_put(struct handoff *handoff, size_t at, const void *bytes, size_t size);
+bool handoff_put_secret(struct handoff *handoff, size_t at, memguard_secret secret);
+bool handoff_end(struct handoff *handoff);
+
 /* Wipes it, reads it back, closes it. False: said why: it could not be shown that all of it is zero. Null: true. */
 bool handoff_wipe(struct handoff *handoff);
 

@@ -10,7 +10,7 @@
 
 static const struct verb *const verbs[] = {
     &verb_agent,  &verb_set,   &verb_get,  &verb_ls,     &verb_rm,   &verb_status, &verb_lock,
-    &verb_unlock, &verb_purge, &verb_demo, &verb_doctor, &verb_hold,
+    &verb_unlock, &verb_purge, &verb_exec, &verb_demo, &verb_doctor, &verb_hold,
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { GROUPS = 16, PATHS = 16, AREAS = 4 };
+enum { GROUPS = 16, PATHS = 16, AREAS = 128 };
 
 static _Atomic int groups[GROUPS];     /* 0: free; an agent's threads start programs, too */
 static char paths[PATHS][TIDY_PATH];         /* "": free */

@@ -44,7 +44,8 @@ enum {
     WIRE_FOR_PROGRAM = 1 << 2, /* of a GET: to be handed to a program, not shown */
     WIRE_HEX = 1 << 3,         /* of a MAKE */
     WIRE_BASE64 = 1 << 4,
-    WIRE_FLAGS = (1 << 5) - 1
+    WIRE_FORGET = 1 << 5, /* of a GET: forgotten while it is handed out */
+    WIRE_FLAGS = (1 << 6) - 1
 };
 
 /* Answers: name, exit code of the client, what it tells the person. */

@@ -1,0 +1,332 @@
+/* The verb `exec`: runs a program that gets secrets of the agent, and wipes what it was given when it has ended. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "command.h"
+#include "exec.h"
+#include "options.h"
+#include "tidy.h"
+#include "ui.h"
+
+static const char manual[] =
+    "usage: memguard exec [--file NAME] [--file-env VAR=NAME] [--render VAR=TEMPLATE] [--pipe NAME]\n"
+    "                     [--stdin NAME] [--env VAR=NAME] [--once NAME] [--] CMD ARGS\n";
+
+/* ---- the command line ---- */
+
+bool exec_find_name(struct exec *exec, const char *text, size_t length, size_t *place) {
+    if (!wire_name_is_good(text, length)) {
+        ui_error("'%.*s' is no name: it has 1 to 255 letters, digits and ._@:/+=-, the first a letter, a digit or _",
+                 (int)length, text);
+        return false;
+    }
+    for (size_t i = 0; i < exec->names_count; i++)
+        if (strlen(exec->names[i].text) == length && memcmp(exec->names[i].text, text, length) == 0) {
+            *place = i;
+            return true;
+        }
+    if (exec->names_count == EXEC_MOST) {
+        ui_error("at most %d secrets", EXEC_MOST);
+        return false;
+    }
+    *place = exec->names_count++;
+    struct exec_name *name = &exec->names[*place];
+    *name = (struct exec_name){.file = {.fd = -1}, .pipe = {.in = -1, .out = -1}, .input = {.in = -1, .out = -1}};
+    memcpy(name->text, text, length);
+    return true;
+}
+
+static struct exec_name *name_of(struct exec *exec, const char *text) {
+    size_t place;
+    return exec_find_name(exec, text, strlen(text), &place) ? &exec->names[place] : NULL;
+}
+
+static bool take_place(struct exec *exec, const char *text, enum exec_place as) {
+    struct exec_name *name = name_of(exec, text);
+    if (name == NULL) return false;
+    if (name->place != EXEC_NO_PLACE && name->place != as) {
+        ui_error("{%s} cannot be both a file and a pipe", text);
+        return false;
+    }
+    name->place = as;
+    name->used = true;
+    name->file_wanted |= as == EXEC_AS_FILE;
+    name->pipe.wanted |= as == EXEC_AS_PIPE;
+    return true;
+}
+
+static bool take_input(struct exec *exec, const char *text) {
+    for (size_t i = 0; i < exec->names_count; i++)
+        if (exec->names[i].input.wanted) {
+            ui_error("there is one standard input: --stdin only once");
+            return false;
+        }
+    struct exec_name *name = name_of(exec, text);
+    if (name != NULL) name->used = name->input.wanted = true;
+    return name != NULL;
+}
+
+static bool take_once(struct exec *exec, const char *text) {
+    struct exec_name *name = name_of(exec, text);
+    if (name != NULL) name->once = true;
+    return name != NULL;
+}
+
+static bool is_taken(const struct exec *exec, const char *text, size_t length) {
+    for (size_t i = 0; i < exec->variables_count; i++)
+        if (exec->variables[i].length == length && memcmp(exec->variables[i].given, text, length) == 0) return true;
+    return false;
+}
+
+static bool take_variable(struct exec *exec, const char *text, enum exec_as as) {
+    const char *equals = strchrnul(text, '=');
+    size_t length = (size_t)(equals - text);
+    struct exec_variable *variable = &exec->variables[exec->variables_count];
+    if (*equals == '\0' || !exec_variable_is_good(text, length))
+        ui_error("'%s' does not begin with VAR=: letters, digits and _", text);
+    else if (is_taken(exec, text, length))
+        ui_error("%.*s is given twice", (int)length, text);
+    else if (exec->variables_count == EXEC_MOST)
+        ui_error("at most %d variables", EXEC_MOST);
+    else {
+        exec->variables_count++;
+        *variable = (struct exec_variable){.as = as, .given = text, .length = length, .file = {.fd = -1}};
+        if (as == EXEC_RENDER) return exec_render_parse(exec, variable, equals + 1);
+        if (!exec_find_name(exec, equals + 1, strlen(equals + 1), &variable->name)) return false;
+        exec->names[variable->name].used = true;
+        exec->names[variable->name].file_wanted |= as == EXEC_FILE_ENV;
+        return true;
+    }
+    return false;
+}
+
+static bool take_option(struct exec *exec, struct options *options) {
+    const char *value = NULL;
+    bool good = true;
+    if (options_value(options, "--file", &value))
+        good = value != NULL && take_place(exec, value, EXEC_AS_FILE);
+    else if (options_value(options, "--pipe", &value))
+        good = value != NULL && take_place(exec, value, EXEC_AS_PIPE);
+    else if (options_value(options, "--stdin", &value))
+        good = value != NULL && take_input(exec, value);
+    else if (options_value(options, "--once", &value))
+        good = value != NULL && take_once(exec, value);
+    else if (options_value(options, "--file-env", &value))
+        good = value != NULL && take_variable(exec, value, EXEC_FILE_ENV);
+    else if (options_value(options, "--render", &value))
+        good = value != NULL && take_variable(exec, value, EXEC_RENDER);
+    else if (options_value(options, "--env", &value))
+        good = value != NULL && take_variable(exec, value, EXEC_ENV);
+    else {
+        ui_error("unknown option: %s (see memguard exec --help)", options->argv[options->at]);
+        good = false;
+    }
+    return good;
+}
+
+/* ---- {NAME} in the arguments ---- */
+
+static const char *directory(void) { return access("/dev/fd", F_OK) == 0 ? "/dev/fd" : "/proc/self/fd"; }
+
+/* Where {NAME} is next, for a name that has a place. */
+static const char *find_braces(struct exec *exec, const char *text, struct exec_name **found) {
+    for (const char *at = strchr(text, '{'); at != NULL; at = strchr(at + 1, '{'))
+        for (size_t i = 0; i < exec->names_count; i++) {
+            struct exec_name *name = &exec->names[i];
+            size_t length = strlen(name->text);
+            if (name->place == EXEC_NO_PLACE && !name->once) continue;
+            if (strncmp(at + 1, name->text, length) != 0 || at[1 + length] != '}') continue;
+            *found = name;
+            return at;
+        }
+    return NULL;
+}
+
+/* Notes which names the arguments have. */
+static void look_for_braces(struct exec *exec, bool seen[EXEC_MOST]) {
+    for (char **word = exec->command + 1; *word != NULL; word++) {
+        struct exec_name *name = NULL;
+        const char *at = *word;
+        while ((at = find_braces(exec, at, &name)) != NULL) {
+            seen[name - exec->names] = true;
+            at++;
+        }
+    }
+}
+
+/* What --once alone has asked for is a file, if the arguments have it. */
+static bool look_at_names(struct exec *exec) {
+    bool seen[EXEC_MOST] = {false};
+    look_for_braces(exec, seen);
+    for (size_t i = 0; i < exec->names_count; i++) {
+        struct exec_name *name = &exec->names[i];
+        if (name->once && name->place == EXEC_NO_PLACE && seen[i]) {
+            name->place = EXEC_AS_FILE;
+            name->used = name->file_wanted = true;
+        }
+        if (name->place == EXEC_NO_PLACE ? name->used : seen[i]) continue;
+        ui_error("nothing in the command refers to {%s}", name->text);
+        return false;
+    }
+    return true;
+}
+
+static bool parse(struct exec *exec, int argc, char **argv) {
+    struct options options = {argc, 1, argv, false};
+    while (options_more(&options) && !options_flag(&options, "--") && argv[options.at][0] == '-')
+        if (!take_option(exec, &options)) return false;
+    if (options.bad) return false;
+    if (options.at == argc) {
+        ui_error("which command? see memguard exec --help");
+        return false;
+    }
+    exec->command = argv + options.at;
+    return look_at_names(exec);
+}
+
+/* ---- what the child gets ---- */
+
+static bool no_memory(void) {
+    ui_error("out of memory");
+    return false;
+}
+
+static bool fetch_all(struct exec *exec) {
+    for (size_t i = 0; i < exec->names_count; i++) {
+        struct exec_name *name = &exec->names[i];
+        int code = name->once ? client_take(name->text, exec->vault, &name->secret)
+                              : client_fetch(name->text, true, exec->vault, &name->secret);
+        if (code == EXIT_GOOD) continue;
+        ui_error("%s could not be had: nothing was started", name->text);
+        return false;
+    }
+    return true;
+}
+
+static bool make_name(struct exec_name *name) {
+    if (name->file_wanted && !(handoff_open(&name->file, name->secret) && exec_move_up(&name->file.fd))) return false;
+    if (name->pipe.wanted && !exec_pipe_open(&name->pipe, name->secret)) return false;
+    return !name->input.wanted || exec_pipe_open(&name->input, name->secret);
+}
+
+static bool make_path(struct exec_variable *variable, int number) {
+    return asprintf(&variable->path, "%.*s=%s/%d", (int)variable->length, variable->given, directory(), number) > 0 ||
+           no_memory();
+}
+
+static bool make_variable(struct exec *exec, struct exec_variable *variable) {
+    if (variable->as == EXEC_ENV) return exec_variable_open(exec, variable);
+    if (variable->as == EXEC_FILE_ENV) return make_path(variable, exec->names[variable->name].file.fd);
+    return exec_render(exec, variable) && exec_move_up(&variable->file.fd) && make_path(variable, variable->file.fd);
+}
+
+static char *replace(struct exec *exec, const char *word) {
+    char *text = NULL;
+    size_t size = 0;
+    struct exec_name *name = NULL;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) return NULL;
+    for (const char *at; (at = find_braces(exec, word, &name)) != NULL; word = at + strlen(name->text) + 2) {
+        int number = name->place == EXEC_AS_FILE ? name->file.fd : name->pipe.out;
+        fprintf(out, "%.*s%s/%d", (int)(at - word), word, directory(), number);
+    }
+    fputs(word, out);
+    bool good = !ferror(out);
+    if (fclose(out) == 0 && good) return text;
+    free(text);
+    return NULL;
+}
+
+static bool make_command(struct exec *exec) {
+    struct exec_name *name = NULL;
+    for (char **word = exec->command + 1; *word != NULL; word++) {
+        if (find_braces(exec, *word, &name) == NULL) continue;
+        *word = replace(exec, *word);
+        if (*word == NULL) return no_memory();
+    }
+    return true;
+}
+
+static bool make_all(struct exec *exec) {
+    for (size_t i = 0; i < exec->names_count; i++)
+        if (!make_name(&exec->names[i])) return false;
+    for (size_t i = 0; i < exec->variables_count; i++)
+        if (!make_variable(exec, &exec->variables[i])) return false;
+    return make_command(exec);
+}
+
+static void warn(const struct exec *exec) {
+    for (size_t i = 0; i < exec->variables_count; i++)
+        if (exec->variables[i].as == EXEC_ENV) {
+            ui_error("warning: --env: this user's other programs and root can read a program's environment, and its "
+                     "children "
+                     "inherit it; --file-env and --render are safer");
+            return;
+        }
+}
+
+/* ---- when the child runs ---- */
+
+/* Our ends of what only it needs, and the secrets that nobody waits for. */
+static void let_go(struct exec *exec) {
+    for (size_t i = 0; i < exec->names_count; i++) {
+        struct exec_name *name = &exec->names[i];
+        exec_pipe_close(&name->pipe.out);
+        exec_pipe_close(&name->input.out);
+        if (name->pipe.in < 0 && name->input.in < 0) memguard_auto_secret_(&name->secret);
+    }
+    for (size_t i = 0; i < exec->variables_count; i++)
+        exec_variable_close(&exec->variables[i]);
+}
+
+static bool wipe_all(struct exec *exec) {
+    bool good = true;
+    for (size_t i = 0; i < exec->names_count; i++) {
+        exec_pipe_close(&exec->names[i].pipe.in);
+        exec_pipe_close(&exec->names[i].input.in);
+        good &= handoff_wipe(&exec->names[i].file);
+    }
+    for (size_t i = 0; i < exec->variables_count; i++)
+        good &= handoff_wipe(&exec->variables[i].file);
+    return good;
+}
+
+static int start(struct exec *exec, pid_t *pid) {
+    if (exec->names_count > 0 && client_vault_beside_child(&exec->vault) != EXIT_GOOD) return EXEC_FAILED;
+    if (!fetch_all(exec) || !make_all(exec)) return EXEC_FAILED;
+    warn(exec);
+    return exec_start(exec, pid);
+}
+
+static int run_child(struct exec *exec) {
+    pid_t pid;
+    int end = start(exec, &pid);
+    bool started = end == EXIT_GOOD;
+    let_go(exec);
+    if (started) end = exec_wait(exec, pid);
+    if (!wipe_all(exec) && end == 0) end = EXEC_FAILED;
+    memguard_auto_vault_(&exec->vault);
+    return end;
+}
+
+static void note_signals(struct exec *exec) {
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigaction(SIGPIPE, NULL, &action);
+    exec->pipe_ignored = action.sa_handler == SIG_IGN;
+    pthread_sigmask(SIG_SETMASK, NULL, &exec->mask);
+    tidy_start();
+}
+
+static int run(int argc, char **argv) {
+    static struct exec exec;
+    if (!parse(&exec, argc, argv)) return EXEC_FAILED;
+    note_signals(&exec);
+    int end = run_child(&exec);
+    return end < 0 ? exec_die(-end) : end;
+}
+
+const struct verb verb_exec = {"exec", run, "runs a program that gets secrets of the agent", manual};
