@@ -13,8 +13,35 @@
 #include "ui.h"
 
 static const char manual[] =
-    "usage: memguard exec [--file NAME] [--file-env VAR=NAME] [--render VAR=TEMPLATE] [--pipe NAME]\n"
-    "                     [--stdin NAME] [--env VAR=NAME] [--once NAME] [--] CMD ARGS\n";
+    "usage: memguard exec [OPTION]... [--] CMD [ARG]...\n"
+    "\n"
+    "Runs CMD with secrets of the agent, and wipes what it was given when it has ended. Options repeat.\n"
+    "  --file NAME            {NAME} in an ARG becomes /dev/fd/N, a file in memory with the secret: mode 0600, read\n"
+    "                         as often as needed, on no disk\n"
+    "  --file-env VAR=NAME    the variable VAR becomes the path of such a file\n"
+    "  --render VAR=TEMPLATE  the same for a text in which {NAME} stands for the secret's bytes. {{ and }} are\n"
+    "                         braces, \\n, \\t and \\\\ a newline, a tab, a backslash. @FILE: a file's text, in which\n"
+    "                         backslashes are nothing special. {NAME:FILTER}: line (without the newline at its end),\n"
+    "                         hex, base64, pgpass, url, json (in a string), curl (in quotes); several one after\n"
+    "                         the other; raw changes nothing\n"
+    "  --pipe NAME            {NAME} in an ARG becomes /dev/fd/N, a pipe that can be read once\n"
+    "  --stdin NAME           standard input is the secret, then its end\n"
+    "  --env VAR=NAME         the variable VAR becomes the secret itself. Other programs of the same user and root\n"
+    "                         can read it there, and CMD's children inherit it: there is a warning\n"
+    "  --once NAME            like --file; the agent forgets the secret in the step in which it hands it out. With\n"
+    "                         another option for that name it adds only this\n"
+    "\n"
+    "All secrets are fetched before CMD starts; if one cannot be had nothing is started. One that is named several\n"
+    "times is fetched, and counted as used, once. At most 64 secrets, and 64 variables.\n"
+    "CMD has our terminal, process group, directory, descriptors and limits. Signals that are sent to memguard are\n"
+    "passed on, but for those of a terminal, which CMD gets itself. When CMD stops, memguard does.\n"
+    "Examples:\n"
+    "  memguard exec --file key -- ssh-keygen -y -f {key}\n"
+    "  memguard exec --render 'PGPASSFILE=localhost:*:*:me:{db:pgpass}\\n' -- psql -h localhost -U me\n"
+    "  memguard exec --stdin token -- docker login -u me --password-stdin\n"
+    "\n"
+    "exit code: CMD's; the signal that killed CMD kills memguard, too. 125 memguard failed before it was started, or\n"
+    "           could not show that all was wiped; 126 CMD cannot be executed; 127 there is no such CMD\n";
 
 /* ---- the command line ---- */
 
@@ -195,11 +222,12 @@ static bool no_memory(void) {
     return false;
 }
 
-static bool fetch_all(struct exec *exec) {
+static bool fetch(struct exec *exec, bool once) {
     for (size_t i = 0; i < exec->names_count; i++) {
         struct exec_name *name = &exec->names[i];
-        int code = name->once ? client_take(name->text, exec->vault, &name->secret)
-                              : client_fetch(name->text, true, exec->vault, &name->secret);
+        if (name->once != once) continue;
+        int code = once ? client_take(name->text, exec->vault, &name->secret)
+                        : client_fetch(name->text, true, exec->vault, &name->secret);
         if (code == EXIT_GOOD) continue;
         ui_error("%s could not be had: nothing was started", name->text);
         return false;
@@ -207,8 +235,14 @@ static bool fetch_all(struct exec *exec) {
     return true;
 }
 
+/* First what can be had again. */
+static bool fetch_all(struct exec *exec) { return fetch(exec, false) && fetch(exec, true); }
+
 static bool make_name(struct exec_name *name) {
-    if (name->file_wanted && !(handoff_open(&name->file, name->secret) && exec_move_up(&name->file.fd))) return false;
+    if (name->file_wanted) {
+        if (!handoff_open(&name->file, name->secret)) return false;
+        exec_move_up(&name->file.fd);
+    }
     if (name->pipe.wanted && !exec_pipe_open(&name->pipe, name->secret)) return false;
     return !name->input.wanted || exec_pipe_open(&name->input, name->secret);
 }
@@ -221,7 +255,9 @@ static bool make_path(struct exec_variable *variable, int number) {
 static bool make_variable(struct exec *exec, struct exec_variable *variable) {
     if (variable->as == EXEC_ENV) return exec_variable_open(exec, variable);
     if (variable->as == EXEC_FILE_ENV) return make_path(variable, exec->names[variable->name].file.fd);
-    return exec_render(exec, variable) && exec_move_up(&variable->file.fd) && make_path(variable, variable->file.fd);
+    if (!exec_render(exec, variable)) return false;
+    exec_move_up(&variable->file.fd);
+    return make_path(variable, variable->file.fd);
 }
 
 static char *replace(struct exec *exec, const char *word) {
@@ -259,28 +295,46 @@ static bool make_all(struct exec *exec) {
     return make_command(exec);
 }
 
+/* What a file lacks, as bits. */
+static unsigned lacks(const struct handoff *file) {
+    return file->fd < 0 ? 0 : (file->locked ? 0 : 1U) | (file->sealed ? 0 : 2U);
+}
+
 static void warn(const struct exec *exec) {
-    for (size_t i = 0; i < exec->variables_count; i++)
-        if (exec->variables[i].as == EXEC_ENV) {
-            ui_error("warning: --env: this user's other programs and root can read a program's environment, and its "
-                     "children "
-                     "inherit it; --file-env and --render are safer");
-            return;
-        }
+    bool in_environment = false;
+    unsigned lacking = 0;
+    for (size_t i = 0; i < exec->names_count; i++)
+        lacking |= lacks(&exec->names[i].file);
+    for (size_t i = 0; i < exec->variables_count; i++) {
+        lacking |= lacks(&exec->variables[i].file);
+        in_environment |= exec->variables[i].as == EXEC_ENV;
+    }
+    if ((lacking & 1U) != 0)
+        ui_error("warning: not all files in memory could be locked: they may be swapped (ulimit -l)");
+    if ((lacking & 2U) != 0)
+        ui_error("warning: this kernel cannot make files in memory read-only: the command can write to them");
+    if (in_environment)
+        ui_error("warning: --env: other programs of this user and root can read the command's environment, and its "
+                 "children inherit it");
 }
 
 /* ---- when the child runs ---- */
 
-/* Our ends of what only it needs, and the secrets that nobody waits for. */
+/* What only the child needs now; the vault is kept while there is something to feed. */
 static void let_go(struct exec *exec) {
+    bool feeding = false;
     for (size_t i = 0; i < exec->names_count; i++) {
         struct exec_name *name = &exec->names[i];
         exec_pipe_close(&name->pipe.out);
         exec_pipe_close(&name->input.out);
-        if (name->pipe.in < 0 && name->input.in < 0) memguard_auto_secret_(&name->secret);
+        if (name->pipe.in < 0 && name->input.in < 0)
+            memguard_auto_secret_(&name->secret);
+        else
+            feeding = true;
     }
     for (size_t i = 0; i < exec->variables_count; i++)
         exec_variable_close(&exec->variables[i]);
+    if (!feeding) memguard_auto_vault_(&exec->vault);
 }
 
 static bool wipe_all(struct exec *exec) {
@@ -295,20 +349,21 @@ static bool wipe_all(struct exec *exec) {
     return good;
 }
 
-static int start(struct exec *exec, pid_t *pid) {
+static int start(struct exec *exec) {
+    int code = exec_look_for(exec->command[0]);
+    if (code != EXIT_GOOD) return code;
     if (exec->names_count > 0 && client_vault_beside_child(&exec->vault) != EXIT_GOOD) return EXEC_FAILED;
     if (!fetch_all(exec) || !make_all(exec)) return EXEC_FAILED;
     warn(exec);
-    return exec_start(exec, pid);
+    return exec_start(exec);
 }
 
 static int run_child(struct exec *exec) {
-    pid_t pid;
-    int end = start(exec, &pid);
+    int end = start(exec);
     bool started = end == EXIT_GOOD;
     let_go(exec);
-    if (started) end = exec_wait(exec, pid);
-    if (!wipe_all(exec) && end == 0) end = EXEC_FAILED;
+    if (started) end = exec_wait(exec);
+    if ((!wipe_all(exec) || exec->broken) && end == 0) end = EXEC_FAILED;
     memguard_auto_vault_(&exec->vault);
     return end;
 }

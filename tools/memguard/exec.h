@@ -78,6 +78,9 @@ struct exec {
     char **command;    /* the child's words */
     sigset_t mask;     /* the signals that were blocked when we began, */
     bool pipe_ignored; /* and whether SIGPIPE was ignored: the child's, too */
+    int signals;       /* what comes for us while the child runs */
+    pid_t pid;
+    bool broken;
 };
 
 /* ---- exec.c ---- */
@@ -119,16 +122,20 @@ bool exec_pipe_open(struct exec_pipe *pipe, memguard_secret secret);
 bool exec_pipe_feed(struct exec_pipe *pipe, memguard_secret secret);
 void exec_pipe_close(int *end);
 
-/* A higher number for a descriptor, where that is free. */
-bool exec_move_up(int *fd);
+/* Gives a descriptor a higher number, if the limit has one; no number that was inherited in any case. */
+void exec_move_up(int *fd);
 
 /* ---- the child ---- */
 
-/* Blocks all signals that can be, for good; starts the child, which gets the mask from before. EXIT_GOOD, or the exit code. */
-int exec_start(struct exec *exec, pid_t *pid);
+/* Whether there is such a program, before secrets are taken for it. EXIT_GOOD, or the exit code. */
+int exec_look_for(const char *program);
 
-/* Feeds pipes and passes signals on until the child has ended. How it ended: its exit code, or minus the signal. */
-int exec_wait(struct exec *exec, pid_t pid);
+/* Blocks all signals that can be, for good; starts the child, which gets the mask from before. EXIT_GOOD, or the exit code. */
+int exec_start(struct exec *exec);
+
+/* Feeds pipes and passes signals on until the child has ended. How it ended: its exit code, or minus the signal. `broken`: a pipe
+ * could not be fed. */
+int exec_wait(struct exec *exec);
 
 /* Ends this process by that signal, without a core. Returns the exit code to end with if that does not help. */
 int exec_die(int signal_number);

@@ -14,15 +14,11 @@ void exec_pipe_close(int *end) {
     *end = -1;
 }
 
-bool exec_move_up(int *fd) {
+void exec_move_up(int *fd) {
     int higher = fcntl(*fd, F_DUPFD_CLOEXEC, EXEC_FIRST_NUMBER);
-    if (higher < 0) {
-        ui_error("the hand-over: no descriptor is left: %s", strerror(errno));
-        return false;
-    }
+    if (higher < 0) return;
     close(*fd);
     *fd = higher;
-    return true;
 }
 
 static int write_what_fits(const void *bytes, size_t size, void *arg) {
@@ -59,5 +55,6 @@ bool exec_pipe_open(struct exec_pipe *pipe, memguard_secret secret) {
         ui_error("the pipe: %s", strerror(errno));
         return false;
     }
-    return exec_move_up(&pipe->out) && exec_pipe_feed(pipe, secret);
+    exec_move_up(&pipe->out);
+    return exec_pipe_feed(pipe, secret);
 }

@@ -4,12 +4,15 @@
  * group). */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -56,7 +59,7 @@ static int set_signals(posix_spawnattr_t *attributes, const struct exec *exec) {
     return error == 0 ? posix_spawnattr_setsigmask(attributes, &exec->mask) : error;
 }
 
-static int spawn_with(const struct exec *exec, char **environment, pid_t *pid) {
+static int spawn_with(struct exec *exec, char **environment) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     int error = posix_spawn_file_actions_init(&actions);
@@ -65,7 +68,8 @@ static int spawn_with(const struct exec *exec, char **environment, pid_t *pid) {
     if (error == 0) {
         error = give_all(&actions, exec);
         if (error == 0) error = set_signals(&attributes, exec);
-        if (error == 0) error = posix_spawnp(pid, exec->command[0], &actions, &attributes, exec->command, environment);
+        if (error == 0)
+            error = posix_spawnp(&exec->pid, exec->command[0], &actions, &attributes, exec->command, environment);
         posix_spawnattr_destroy(&attributes);
     }
     posix_spawn_file_actions_destroy(&actions);
@@ -75,30 +79,53 @@ static int spawn_with(const struct exec *exec, char **environment, pid_t *pid) {
 static int explain(const char *program, int error) {
     ui_error("%s: %s", program, strerror(error));
     if (error == ENOENT) return EXEC_NOT_FOUND;
-    return error == EAGAIN || error == ENOMEM ? EXEC_FAILED : EXEC_NOT_EXECUTABLE;
+    return error == EAGAIN || error == ENOMEM || error == EMFILE ? EXEC_FAILED : EXEC_NOT_EXECUTABLE;
 }
 
-int exec_start(struct exec *exec, pid_t *pid) {
+/* As posix_spawnp(3) will: the first one that can be executed. */
+static int look_in_path(const char *program) {
+    const char *path = getenv("PATH");
+    int error = ENOENT;
+    for (const char *at = path != NULL ? path : "/bin:/usr/bin", *end; at != NULL; at = *end == ':' ? end + 1 : NULL) {
+        char file[PATH_MAX];
+        end = strchrnul(at, ':');
+        int length = snprintf(file, sizeof file, "%.*s%s%s", (int)(end - at), at, end == at ? "" : "/", program);
+        if (length >= (int)sizeof file) continue;
+        if (access(file, X_OK) == 0) return 0;
+        if (errno == EACCES) error = EACCES;
+    }
+    return error;
+}
+
+int exec_look_for(const char *program) {
+    int error = ENOENT;
+    if (strchr(program, '/') != NULL)
+        error = access(program, X_OK) == 0 ? 0 : errno;
+    else if (program[0] != '\0')
+        error = look_in_path(program);
+    return error == 0 ? EXIT_GOOD : explain(program, error);
+}
+
+/* SIGCHLD that is ignored would lose the child's end. */
+static int prepare_signals(struct exec *exec) {
     sigset_t set;
     const struct sigaction usual = {.sa_handler = SIG_DFL};
     all_signals(&set);
+    exec->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (exec->signals < 0) return errno;
+    if (sigaction(SIGCHLD, &usual, NULL) != 0) return errno;
+    return pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int exec_start(struct exec *exec) {
     char **environment = exec_environment(exec);
-    int error = environment == NULL ? ENOMEM : pthread_sigmask(SIG_BLOCK, &set, NULL);
-    if (error == 0 && sigaction(SIGCHLD, &usual, NULL) != 0) error = errno; /* ignored, the child's end would be lost */
-    if (error == 0) error = spawn_with(exec, environment, pid);
+    int error = environment == NULL ? ENOMEM : prepare_signals(exec);
+    if (error == 0) error = spawn_with(exec, environment);
     free(environment);
     return error == 0 ? EXIT_GOOD : explain(exec->command[0], error);
 }
 
 /* ---- while it runs ---- */
-
-struct run {
-    struct exec *exec;
-    pid_t pid;
-    int signals;
-    bool ended;
-    int end;
-};
 
 /* A terminal signals the whole foreground group, so the child has it already. Ours alone: of a write to a pipe that nobody reads, and
  * of children. */
@@ -111,25 +138,26 @@ static bool is_for_child(const struct signalfd_siginfo *signal) {
     return true;
 }
 
-static void pass_on(const struct run *run) {
+static void pass_on(const struct exec *exec) {
     struct signalfd_siginfo signal;
-    while (read(run->signals, &signal, sizeof signal) == sizeof signal) {
-        if (!is_for_child(&signal) || kill(run->pid, (int)signal.ssi_signo) == 0 || errno == ESRCH) continue;
+    while (read(exec->signals, &signal, sizeof signal) == sizeof signal) {
+        if (!is_for_child(&signal) || kill(exec->pid, (int)signal.ssi_signo) == 0 || errno == ESRCH) continue;
         ui_error("signal %u could not be passed on: %s", signal.ssi_signo, strerror(errno));
     }
 }
 
 /* Stops as the child has, so that a shell takes the terminal back. What continues us waits in the signalfd, and is passed on. */
-static void look_after(struct run *run) {
+static bool has_ended(const struct exec *exec, int *end) {
     siginfo_t info = {0};
-    while (!run->ended && waitid(P_PID, (id_t)run->pid, &info, WEXITED | WSTOPPED | WNOHANG) == 0 && info.si_pid != 0) {
-        run->ended = info.si_code != CLD_STOPPED && info.si_code != CLD_TRAPPED;
-        if (run->ended)
-            run->end = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
-        else if (info.si_code == CLD_STOPPED)
+    while (waitid(P_PID, (id_t)exec->pid, &info, WEXITED | WSTOPPED | WNOHANG) == 0 && info.si_pid != 0) {
+        *end = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+        if (info.si_code == CLD_STOPPED)
             raise(SIGSTOP);
+        else if (info.si_code != CLD_TRAPPED)
+            return true;
         info.si_pid = 0;
     }
+    return false;
 }
 
 static size_t add_pipe(struct exec_pipe *pipe, struct pollfd *look) {
@@ -138,42 +166,37 @@ static size_t add_pipe(struct exec_pipe *pipe, struct pollfd *look) {
     return 1;
 }
 
-static bool feed(struct exec_pipe *pipe, memguard_secret secret) {
-    return !pipe->wanted || pipe->in < 0 || exec_pipe_feed(pipe, secret);
+static void feed(struct exec *exec, struct exec_pipe *pipe, memguard_secret secret) {
+    if (pipe->wanted && pipe->in >= 0 && !exec_pipe_feed(pipe, secret)) exec->broken = true;
 }
 
-static bool feed_all(struct exec *exec) {
-    bool good = true;
+static void feed_all(struct exec *exec) {
     for (size_t i = 0; i < exec->names_count; i++) {
-        good &= feed(&exec->names[i].pipe, exec->names[i].secret);
-        good &= feed(&exec->names[i].input, exec->names[i].secret);
+        feed(exec, &exec->names[i].pipe, exec->names[i].secret);
+        feed(exec, &exec->names[i].input, exec->names[i].secret);
     }
-    return good;
 }
 
-static void wait_for_something(struct run *run) {
-    struct pollfd looks[2 * EXEC_MOST + 1] = {{.fd = run->signals, .events = POLLIN}};
+static void wait_for_something(struct exec *exec) {
+    const struct timespec pause = {0, 10 * 1000000L};
+    struct pollfd looks[2 * EXEC_MOST + 1] = {{.fd = exec->signals, .events = POLLIN}};
     nfds_t count = 1;
-    for (size_t i = 0; i < run->exec->names_count; i++) {
-        count += add_pipe(&run->exec->names[i].pipe, &looks[count]);
-        count += add_pipe(&run->exec->names[i].input, &looks[count]);
+    for (size_t i = 0; i < exec->names_count; i++) {
+        count += add_pipe(&exec->names[i].pipe, &looks[count]);
+        count += add_pipe(&exec->names[i].input, &looks[count]);
     }
-    if (poll(looks, count, -1) < 0 && errno != EINTR) ui_error("poll: %s", strerror(errno));
+    if (poll(looks, count, -1) < 0) nanosleep(&pause, NULL); /* the kernel has no memory for it: look again */
 }
 
-int exec_wait(struct exec *exec, pid_t pid) {
-    sigset_t set;
-    all_signals(&set);
-    struct run run = {.exec = exec, .pid = pid, .signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-    if (run.signals < 0) ui_error("signalfd: %s", strerror(errno));
-    while (!run.ended) {
-        wait_for_something(&run);
-        pass_on(&run);
+int exec_wait(struct exec *exec) {
+    int end = 0;
+    do {
+        wait_for_something(exec);
+        pass_on(exec);
         feed_all(exec);
-        look_after(&run);
-    }
-    close(run.signals);
-    return run.end;
+    } while (!has_ended(exec, &end));
+    close(exec->signals);
+    return end;
 }
 
 int exec_die(int signal_number) {

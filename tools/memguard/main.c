@@ -60,7 +60,7 @@ static int version(int argc, char **argv) {
 static int open_standard_streams(void) {
     int fd;
     do
-        fd = open("/dev/null", O_RDWR);
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC); /* what was closed stays closed for programs that we run */
     while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd > STDERR_FILENO) close(fd);
     return fd >= 0;
