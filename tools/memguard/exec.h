@@ -96,6 +96,8 @@ bool exec_render_parse(struct exec *exec, struct exec_variable *variable, const 
 /* Puts it together in its file. */
 bool exec_render(struct exec *exec, struct exec_variable *variable);
 
+enum { EXEC_FILTER_RAW = 1 }; /* changes nothing; is only a name's end */
+
 /* The number of the filter of that name; 0: there is none. */
 unsigned exec_filter_find(const char *text, size_t length);
 

@@ -119,28 +119,19 @@ static memguard_status filter_base64(memguard_vault *vault, memguard_secret from
 struct copying {
     memguard_vault *vault;
     memguard_secret *to;
-    bool line;
 };
 
-static int copy(const void *bytes, size_t size, void *arg) {
+static int copy_line(const void *bytes, size_t size, void *arg) {
     const struct copying *copying = arg;
-    bool shorter = copying->line && ((const char *)bytes)[size - 1] == '\n';
+    bool shorter = ((const char *)bytes)[size - 1] == '\n';
     return memguard_secret_copy(copying->vault, bytes, size - shorter, MEMGUARD_SEALED, copying->to);
 }
 
-static memguard_status copy_secret(bool line, memguard_vault *vault, memguard_secret from, memguard_secret *to) {
-    struct copying copying = {vault, to, line};
-    int copied = MEMGUARD_OK;
-    memguard_status status = memguard_secret_use(from, copy, &copying, &copied);
-    return status == MEMGUARD_OK ? copied : status;
-}
-
 static memguard_status filter_line(memguard_vault *vault, memguard_secret from, memguard_secret *to) {
-    return copy_secret(true, vault, from, to);
-}
-
-static memguard_status filter_raw(memguard_vault *vault, memguard_secret from, memguard_secret *to) {
-    return copy_secret(false, vault, from, to);
+    struct copying copying = {vault, to};
+    int copied = MEMGUARD_OK;
+    memguard_status status = memguard_secret_use(from, copy_line, &copying, &copied);
+    return status == MEMGUARD_OK ? copied : status;
 }
 
 static const struct {
@@ -148,6 +139,7 @@ static const struct {
     memguard_status (*make)(memguard_vault *vault, memguard_secret from, memguard_secret *to);
 } filters[] = {
     {"", NULL},
+    [EXEC_FILTER_RAW] = {"raw", NULL},
     {"line", filter_line},
     {"hex", filter_hex},
     {"base64", filter_base64},
@@ -155,7 +147,6 @@ static const struct {
     {"url", filter_url},
     {"json", filter_json},
     {"curl", filter_curl},
-    {"raw", filter_raw},
 };
 
 unsigned exec_filter_find(const char *text, size_t length) {

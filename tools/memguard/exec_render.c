@@ -49,7 +49,7 @@ static bool end_text(struct parse *parse) {
     return true;
 }
 
-/* NAME:filter:filter. Names may have colons, so words are taken for filters from the end on. */
+/* NAME:filter:filter. Names may have colons, so words are taken for filters from the end on; before `raw` there is only a name. */
 static bool take_filters(const char *text, size_t *length, unsigned char filters[EXEC_FILTERS_MOST]) {
     unsigned char found[EXEC_FILTERS_MOST];
     size_t count = 0;
@@ -58,8 +58,9 @@ static bool take_filters(const char *text, size_t *length, unsigned char filters
         unsigned filter = colon == NULL ? 0 : exec_filter_find(colon + 1, *length - (size_t)(colon + 1 - text));
         if (filter == 0) break;
         if (count + 1 == EXEC_FILTERS_MOST) return fail("at most 3 filters for one secret");
-        found[count++] = (unsigned char)filter;
+        if (filter != EXEC_FILTER_RAW) found[count++] = (unsigned char)filter;
         *length = (size_t)(colon - text);
+        if (filter == EXEC_FILTER_RAW) break;
     }
     for (size_t i = 0; i < count; i++)
         filters[i] = found[count - 1 - i];
