@@ -82,7 +82,7 @@ static int explain(const char *program, int error) {
     return error == EAGAIN || error == ENOMEM || error == EMFILE ? EXEC_FAILED : EXEC_NOT_EXECUTABLE;
 }
 
-/* As posix_spawnp(3) will: the first one that can be executed. */
+/* As posix_spawnp(3) will: the first one that can be executed. A directory that we may not search holds none. */
 static int look_in_path(const char *program) {
     const char *path = getenv("PATH");
     int error = ENOENT;
@@ -92,7 +92,7 @@ static int look_in_path(const char *program) {
         int length = snprintf(file, sizeof file, "%.*s%s%s", (int)(end - at), at, end == at ? "" : "/", program);
         if (length >= (int)sizeof file) continue;
         if (access(file, X_OK) == 0) return 0;
-        if (errno == EACCES) error = EACCES;
+        if (access(file, F_OK) == 0) error = EACCES;
     }
     return error;
 }
