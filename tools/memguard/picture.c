@@ -17,7 +17,8 @@ enum {
     KIND_COLUMNS = 9,
     SIZE_COLUMNS = 8,
     WITH_KIND = 72,    /* columns from which there is room for the kind */
-    WITH_REFUSED = 96, /* and for the number of refused bytes */
+    WITH_REFUSED = 96, /* for the number of refused bytes */
+    WITH_START = 110,  /* for the first address */
 };
 
 /* The escape sequences of ECMA-48; the first tones are the kinds. */
@@ -43,7 +44,7 @@ struct canvas {
     const struct glyphs *glyph;
     unsigned columns, at;
     bool utf8, colour;
-    unsigned name, kind, bar, hits, refused; /* the columns of a row's parts; 0: left out */
+    unsigned name, start, kind, bar, hits, refused; /* the columns of a row's parts; 0: left out */
 };
 
 /* ---- text ---- */
@@ -141,6 +142,7 @@ static void flow_words(struct canvas *canvas, enum tone tone, const char *text) 
 
 static void put_title(struct canvas *canvas, const char *title) {
     char text[4 * MOST_COLUMNS + 1];
+    if (title == NULL || title[0] == '\0') return;
     plan_clean(text, sizeof text, title, MOST_COLUMNS, canvas->utf8);
     put(canvas, TONE_STRONG, text);
     end_line(canvas);
@@ -158,7 +160,7 @@ static void put_sum(struct canvas *canvas, const struct plan *plan) {
              plan_size(sum->refused, size));
     flow(canvas, sum->refused != 0 ? TONE_REFUSED : TONE_PLAIN, text);
     snprintf(text, sizeof text, "%s %s not in memory", canvas->glyph->state[CELL_ABSENT],
-             plan_size(sum->bytes - sum->read - sum->refused, size));
+             plan_size(plan_absent(sum), size));
     flow(canvas, TONE_PLAIN, text);
     snprintf(text, sizeof text, "%s %zu found", canvas->glyph->hit, plan->hit_count);
     flow(canvas, plan->hit_count != 0 ? TONE_HIT_NAME : TONE_PLAIN, text);
@@ -166,9 +168,9 @@ static void put_sum(struct canvas *canvas, const struct plan *plan) {
 }
 
 static void put_legend(struct canvas *canvas) {
-    flow_words(canvas, TONE_FAINT, "Bars: the length tells the size, on a log scale;");
+    flow_words(canvas, TONE_FAINT, "The length of a bar is its size on a log scale. In it");
     flow_words(canvas, TONE_FAINT, canvas->glyph->hit);
-    flow_words(canvas, TONE_FAINT, "stands where it was found in the bar, the rest are amounts.");
+    flow_words(canvas, TONE_FAINT, "marks the place; the other parts are amounts.");
     end_line(canvas);
 }
 
@@ -176,9 +178,13 @@ static void put_legend(struct canvas *canvas) {
 
 static unsigned row_indent(void) { return 2; }
 
-static unsigned size_column(const struct canvas *canvas) {
-    return row_indent() + canvas->name + 1 + (canvas->kind != 0 ? canvas->kind + 1 : 0);
+static unsigned with_blank(unsigned columns) { return columns != 0 ? columns + 1 : 0; }
+
+static unsigned kind_column(const struct canvas *canvas) {
+    return row_indent() + canvas->name + 1 + with_blank(canvas->start);
 }
+
+static unsigned size_column(const struct canvas *canvas) { return kind_column(canvas) + with_blank(canvas->kind); }
 
 static unsigned bar_column(const struct canvas *canvas) { return size_column(canvas) + SIZE_COLUMNS + 1; }
 
@@ -234,7 +240,7 @@ static void put_notes(struct canvas *canvas, const struct plan_row *row) {
         put(canvas, TONE_HIT_NAME, text);
     }
     if (canvas->refused != 0 && row->sum.refused != 0) {
-        go_to(canvas, at + (canvas->hits != 0 ? canvas->hits + 1 : 0));
+        go_to(canvas, at + with_blank(canvas->hits));
         snprintf(text, sizeof text, "%s %s", canvas->glyph->state[CELL_REFUSED], plan_size(row->sum.refused, size));
         put(canvas, TONE_REFUSED, text);
     }
@@ -257,16 +263,17 @@ static const char *times_of(const struct canvas *canvas, const struct plan_row *
 }
 
 static void put_row(struct canvas *canvas, const struct plan *plan, const struct plan_row *row) {
-    char name[PLAN_TEXT], times[32], size[PLAN_SIZE];
+    char name[PLAN_TEXT], times[32], start[24], size[PLAN_SIZE];
     plan_row_name(plan, row, canvas->utf8, name);
     times_of(canvas, row, times);
     go_to(canvas, row_indent());
     put_fitted(canvas, row->sum.hits != 0 ? TONE_HIT_NAME : TONE_PLAIN, name, canvas->name - width_of(times));
     put(canvas, TONE_FAINT, times);
-    if (canvas->kind != 0) {
-        go_to(canvas, row_indent() + canvas->name + 1);
-        put(canvas, tone_of_row(row), plan_row_kind(row));
-    }
+    go_to(canvas, row_indent() + canvas->name + 1);
+    snprintf(start, sizeof start, "%012" PRIx64, row->start);
+    if (canvas->start != 0) put(canvas, TONE_FAINT, start);
+    go_to(canvas, kind_column(canvas));
+    if (canvas->kind != 0) put(canvas, tone_of_row(row), plan_row_kind(row));
     plan_size(row->sum.bytes, size);
     go_to(canvas, size_column(canvas) + SIZE_COLUMNS - width_of(size));
     put(canvas, TONE_PLAIN, size);
@@ -349,6 +356,13 @@ static void put_hits(struct canvas *canvas, const struct plan *plan) {
 
 /* ---- all of it ---- */
 
+/* Addresses have 12 hexadecimal digits, those of the kernel 16. */
+static unsigned start_columns(const struct plan *plan) {
+    for (size_t i = 0; i < plan->row_count; i++)
+        if (plan->rows[i].start >> 48 != 0) return 16;
+    return 12;
+}
+
 /* The columns of the parts of a row: names as wide as needed within bounds, the bar gets what is left. */
 static void lay_out(struct canvas *canvas, const struct plan *plan) {
     unsigned widest = 8, most = 12 + (canvas->columns - LEAST_COLUMNS) / 3;
@@ -361,11 +375,11 @@ static void lay_out(struct canvas *canvas, const struct plan *plan) {
         if (plan->rows[i].sum.hits > most_hits) most_hits = plan->rows[i].sum.hits;
     }
     canvas->name = widest < most ? widest : most;
+    canvas->start = canvas->columns >= WITH_START ? start_columns(plan) : 0;
     canvas->kind = canvas->columns >= WITH_KIND ? KIND_COLUMNS : 0;
     canvas->hits = most_hits != 0 ? 2 + (unsigned)snprintf(NULL, 0, "%zu", most_hits) : 0;
     canvas->refused = canvas->columns >= WITH_REFUSED && plan->sum.refused != 0 ? 2 + SIZE_COLUMNS : 0;
-    unsigned notes = (canvas->hits != 0 ? canvas->hits + 1 : 0) + (canvas->refused != 0 ? canvas->refused + 1 : 0);
-    canvas->bar = canvas->columns - bar_column(canvas) - notes;
+    canvas->bar = canvas->columns - bar_column(canvas) - with_blank(canvas->hits) - with_blank(canvas->refused);
 }
 
 static void put_plan(struct canvas *canvas, const struct plan *plan, const char *title) {

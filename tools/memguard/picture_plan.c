@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_SHIFT = 12, LEAST_TOP = 20, LEAST_CELLS = 2 }; /* bars: from 4 KiB to at least 1 MiB */
-#define LEAST_GAP (UINT64_C(16) << 20)                      /* smaller ones do not part regions */
+enum { LEAST_SHIFT = 12, LEAST_TOP = 20 }; /* bars: from 4 KiB to at least 1 MiB */
+#define LEAST_GAP (UINT64_C(16) << 20)     /* smaller ones do not part regions */
 
 enum { FILES = 1U << PICTURE_CODE | 1U << PICTURE_DATA | 1U << PICTURE_FILE };
 
@@ -38,6 +38,11 @@ static void sum_item(struct plan_sum *sum, const struct plan_item *item) {
     sum->mappings++;
     sum->hits += item->hits;
     sum->kinds |= 1U << kind_of(item->span);
+}
+
+uint64_t plan_absent(const struct plan_sum *sum) {
+    uint64_t left = sum->bytes - sum->read; /* sums have a highest value: all are at it, or each is right */
+    return left > sum->refused ? left - sum->refused : 0;
 }
 
 /* ---- order ---- */
@@ -282,11 +287,11 @@ unsigned plan_top(const struct plan *plan) {
 }
 
 unsigned plan_cells(const struct plan *plan, uint64_t bytes, unsigned most) {
-    unsigned range = (plan_top(plan) - LEAST_SHIFT) * 256;
-    if (bytes == 0 || most <= LEAST_CELLS) return bytes == 0 ? 0 : most;
-    if (bytes <= UINT64_C(1) << LEAST_SHIFT) return LEAST_CELLS;
+    unsigned range = (plan_top(plan) - LEAST_SHIFT) * 256, least = most < 32 ? 2 : most / 16;
+    if (bytes == 0 || most <= least) return bytes == 0 ? 0 : most;
+    if (bytes <= UINT64_C(1) << LEAST_SHIFT) return least;
     unsigned height = logarithm(bytes) - LEAST_SHIFT * 256;
-    unsigned cells = LEAST_CELLS + ((most - LEAST_CELLS) * height + range / 2) / range;
+    unsigned cells = least + ((most - least) * height + range / 2) / range;
     return cells < most ? cells : most;
 }
 
@@ -300,24 +305,61 @@ static unsigned cell_of(uint64_t offset, uint64_t bytes, unsigned count) {
     return cell < count ? (unsigned)cell : count - 1;
 }
 
-/* A row that is being painted. */
+/* The end of cell `cell` as an offset in the row: no cell before the last byte is empty. */
+static uint64_t end_of_cell(uint64_t bytes, unsigned cell, unsigned count) {
+    uint64_t whole = bytes / count * (cell + 1), rest = bytes % count * (cell + 1);
+    return whole + rest / count + (rest % count != 0);
+}
+
+/* A row that is being painted, from its first byte on. */
 struct brush {
     uint64_t row_bytes, at; /* offset in the row */
     struct plan_cell *cells;
-    unsigned count;
+    unsigned count, cell;
+    uint64_t part[CELL_STATES][PICTURE_KINDS]; /* bytes of the cell that is being painted */
+    uint64_t most[CELL_STATES];                /* bytes of a state in one cell */
+    unsigned most_at[CELL_STATES];
+    bool shown[CELL_STATES];
 };
 
-static void paint(struct brush *brush, uint64_t bytes, enum plan_state state, enum picture_kind kind) {
-    if (bytes == 0) return;
-    uint64_t end = add(brush->at, bytes);
-    unsigned last = cell_of(end - 1, brush->row_bytes, brush->count);
-    for (unsigned i = cell_of(brush->at, brush->row_bytes, brush->count); i <= last; i++) {
-        struct plan_cell *cell = &brush->cells[i];
-        if (cell->kind != PICTURE_KINDS && state <= cell->state) continue;
-        cell->state = state;
-        cell->kind = kind;
+static enum picture_kind largest_kind(const uint64_t part[PICTURE_KINDS]) {
+    unsigned largest = 0;
+    for (unsigned kind = 1; kind < PICTURE_KINDS; kind++)
+        if (part[kind] > part[largest]) largest = kind;
+    return (enum picture_kind)largest;
+}
+
+/* The state that most of the cell has. An empty cell, in a row of fewer bytes than cells, is like the one before. */
+static void end_cell(struct brush *brush) {
+    uint64_t sum[CELL_STATES] = {0};
+    struct plan_cell *cell = &brush->cells[brush->cell];
+    unsigned state = 0;
+    for (unsigned i = 0; i < CELL_STATES; i++) {
+        for (unsigned kind = 0; kind < PICTURE_KINDS; kind++)
+            sum[i] += brush->part[i][kind];
+        if (sum[i] > brush->most[i]) {
+            brush->most[i] = sum[i];
+            brush->most_at[i] = brush->cell;
+        }
+        if (sum[i] > sum[state]) state = i;
     }
-    brush->at = end;
+    bool empty = sum[state] == 0 && brush->cell > 0;
+    cell->state = empty ? cell[-1].state : (enum plan_state)state;
+    cell->kind = empty ? cell[-1].kind : largest_kind(brush->part[state]);
+    brush->shown[cell->state] = true;
+    memset(brush->part, 0, sizeof brush->part);
+    brush->cell++;
+}
+
+static void paint(struct brush *brush, uint64_t bytes, enum plan_state state, enum picture_kind kind) {
+    while (bytes != 0 && brush->cell < brush->count) {
+        uint64_t room = end_of_cell(brush->row_bytes, brush->cell, brush->count) - brush->at;
+        uint64_t take = bytes < room ? bytes : room;
+        brush->part[state][kind] += take;
+        brush->at += take;
+        bytes -= take;
+        if (take == room) end_cell(brush);
+    }
 }
 
 /* Which bytes were read is not known, only how many. A stack is in memory at its end. */
@@ -352,14 +394,22 @@ static void mark_hits(const struct plan *plan, struct brush *brush, const struct
     }
 }
 
+/* What there is of a state, however little, has a cell. */
+static void show_least(const struct brush *brush, enum plan_state state) {
+    if (!brush->shown[state] && brush->most[state] != 0) brush->cells[brush->most_at[state]].state = state;
+}
+
 void plan_paint(const struct plan *plan, const struct plan_row *row, struct plan_cell *cells, unsigned count) {
     struct brush brush = {.row_bytes = row->sum.bytes, .cells = cells, .count = count};
-    for (unsigned i = 0; i < count; i++)
-        cells[i] = (struct plan_cell){.kind = PICTURE_KINDS};
+    memset(cells, 0, count * sizeof *cells);
     if (row->sum.bytes == 0 || count == 0) return;
     for (size_t i = 0; i < row->sum.mappings; i++) {
         const struct plan_item *item = &plan->items[row->first + i];
         if (item->hits != 0) mark_hits(plan, &brush, item->span);
         paint_span(&brush, item->span);
     }
+    while (brush.cell < count)
+        end_cell(&brush);
+    show_least(&brush, CELL_READ);
+    show_least(&brush, CELL_REFUSED);
 }

@@ -67,9 +67,9 @@ void plan_free(struct plan *plan);
 unsigned plan_top(const struct plan *plan);
 unsigned plan_cells(const struct plan *plan, uint64_t bytes, unsigned most);
 
-enum plan_state { CELL_ABSENT, CELL_READ, CELL_REFUSED }; /* what is more important comes later */
+enum plan_state { CELL_ABSENT, CELL_READ, CELL_REFUSED, CELL_STATES };
 
-/* A cell shows the most important state that anything in it has. */
+/* A cell shows the state of most of its bytes; what was refused or read shows in one cell of the row at least. */
 struct plan_cell {
     enum plan_state state;
     enum picture_kind kind;
@@ -77,6 +77,9 @@ struct plan_cell {
 };
 
 void plan_paint(const struct plan *plan, const struct plan_row *row, struct plan_cell *cells, unsigned count);
+
+/* Bytes that were neither read nor refused. */
+uint64_t plan_absent(const struct plan_sum *sum);
 
 /* ---- words ---- */
 

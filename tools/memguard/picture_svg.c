@@ -33,7 +33,7 @@ enum {
 
 /* Colours that people with any kind of colour vision can tell apart (Okabe and Ito), and greys. */
 static const char *const colours[PICTURE_KINDS] = {"#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#8c8c88",
-                                                   "#9fc6e0", "#6a51a3", "#e69f00", "#c98a00", "#444444"};
+                                                   "#9fc6e0", "#6a51a3", "#e69f00", "#a06a00", "#444444"};
 
 static const char style[] =
     "<style>text{font:12px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace;fill:#222}"
@@ -98,13 +98,13 @@ static unsigned text_width(size_t characters) { return (unsigned)(characters * C
 
 /* ---- head ---- */
 
+/* Without what was found. */
 static void sum_text(const struct plan *plan, char *to, size_t bytes) {
     char size[PLAN_SIZE], read[PLAN_SIZE], refused[PLAN_SIZE], absent[PLAN_SIZE];
     const struct plan_sum *sum = &plan->sum;
-    snprintf(to, bytes, "%zu mapping%s, %s: %s read, %s refused by the kernel, %s not in memory; found: %zu",
-             sum->mappings, sum->mappings == 1 ? "" : "s", plan_size(sum->bytes, size), plan_size(sum->read, read),
-             plan_size(sum->refused, refused), plan_size(sum->bytes - sum->read - sum->refused, absent),
-             plan->hit_count);
+    snprintf(to, bytes, "%zu mapping%s, %s: %s read, %s refused by the kernel, %s not in memory", sum->mappings,
+             sum->mappings == 1 ? "" : "s", plan_size(sum->bytes, size), plan_size(sum->read, read),
+             plan_size(sum->refused, refused), plan_size(sum->bytes - sum->read - sum->refused, absent));
 }
 
 static void draw_title(struct sheet *sheet, const char *title) {
@@ -113,7 +113,9 @@ static void draw_title(struct sheet *sheet, const char *title) {
     shorten(text, 80);
     write_text(sheet, MARGIN, sheet->y + 22, "t", text);
     sum_text(sheet->plan, text, sizeof text);
-    write_text(sheet, MARGIN, sheet->y + 44, sheet->plan->hit_count != 0 ? "r" : "", text);
+    write_text(sheet, MARGIN, sheet->y + 44, "", text);
+    snprintf(text, sizeof text, "%zu found", sheet->plan->hit_count);
+    write_text(sheet, WIDTH - MARGIN, sheet->y + 44, sheet->plan->hit_count != 0 ? "r e" : "e", text);
     sheet->y += 60;
 }
 
@@ -124,27 +126,28 @@ static unsigned draw_key(struct sheet *sheet, unsigned x, const char *mark, cons
         x = MARGIN;
         sheet->y += 18;
     }
-    emit(sheet, "<path d=\"M%u %uh12v12h-12z\" %s/>", x, sheet->y, mark);
+    emit(sheet, "<path transform=\"translate(%u %u)\" %s/>", x, sheet->y, mark);
     write_text(sheet, x + 18, sheet->y + 10, "", text);
     return x + width + 14;
 }
+
+#define SQUARE "d=\"M0 0h12v12h-12z\" "
 
 static void draw_legend(struct sheet *sheet) {
     char mark[64];
     unsigned x = MARGIN;
     for (unsigned kind = 0; kind < PICTURE_KINDS; kind++) {
         if ((sheet->plan->sum.kinds >> kind & 1) == 0) continue;
-        snprintf(mark, sizeof mark, "fill=\"%s\"", colours[kind]);
+        snprintf(mark, sizeof mark, SQUARE "fill=\"%s\"", colours[kind]);
         x = draw_key(sheet, x, mark, plan_kind_word((enum picture_kind)kind));
     }
-    x = draw_key(sheet, x, "fill=\"url(#refused)\"", "refused by the kernel");
-    x = draw_key(sheet, x, "fill=\"#8c8c88\" fill-opacity=\".25\"", "not in memory (pale)");
-    x = draw_key(sheet, x, "class=\"h\" transform=\"translate(0 0)\"", "found here");
-    (void)x;
+    x = draw_key(sheet, x, SQUARE "fill=\"url(#refused)\"", "refused by the kernel");
+    x = draw_key(sheet, x, SQUARE "fill=\"#8c8c88\" fill-opacity=\".25\"", "not in memory");
+    draw_key(sheet, x, "class=\"h\" d=\"M6-2l6 8-6 8-6-8z\"", "found");
     sheet->y += 22;
-    write_text(sheet, MARGIN, sheet->y + 10, "f",
-               "The length of a bar tells the size, on a log scale. Found places are where they are in the bar; "
-               "the rest are amounts.");
+    write_text(
+        sheet, MARGIN, sheet->y + 10, "f",
+        "The length of a bar is its size on a log scale. In it a mark is at its place; the other parts are amounts.");
     sheet->y += 30;
 }
 
@@ -154,17 +157,21 @@ static unsigned end_of_bar(const struct plan *plan, uint64_t bytes) {
     return BAR_X + CELL * plan_cells(plan, bytes, CELLS);
 }
 
-static void draw_ruler(struct sheet *sheet, unsigned bottom) {
+static void draw_ruler(struct sheet *sheet) {
     for (unsigned shift = 12; shift <= plan_top(sheet->plan); shift += 4) {
         char size[PLAN_SIZE];
-        unsigned x = end_of_bar(sheet->plan, UINT64_C(1) << shift);
-        emit(sheet, "<path class=\"g\" d=\"M%u %uV%u\"/>", x, sheet->y + 18, bottom);
-        size_t length = strlen(plan_size(UINT64_C(1) << shift, size)) - 2;
-        size[length] = '\0'; /* "16 M" */
-        write_text(sheet, x, sheet->y + 12, "f m", size);
+        uint64_t bytes = UINT64_C(1) << shift;
+        write_text(sheet, end_of_bar(sheet->plan, bytes), sheet->y + 12, "f m", plan_size(bytes, size));
     }
     write_text(sheet, SIZE_X, sheet->y + 12, "f e", "size");
-    sheet->y += 22;
+    sheet->y += 18;
+}
+
+/* Behind the rows that are drawn next. */
+static void draw_grid(const struct sheet *sheet, size_t rows) {
+    for (unsigned shift = 12; shift <= plan_top(sheet->plan); shift += 4)
+        emit(sheet, "<path class=\"g\" d=\"M%u.5 %uv%u\"/>", end_of_bar(sheet->plan, UINT64_C(1) << shift), sheet->y,
+             (unsigned)rows * ROW_HEIGHT);
 }
 
 static bool same_look(const struct plan_cell *a, const struct plan_cell *b) {
@@ -230,12 +237,13 @@ static void draw_region(struct sheet *sheet, const struct plan_region *region) {
         sheet->y += 22;
     }
     plan_region_label(sheet->plan, region, label);
-    shorten(label, 50);
+    shorten(label, (SIZE_X - MARGIN) * 1000 / CHARACTER - 9);
     write_text(sheet, MARGIN, sheet->y + 16, "b", label);
-    snprintf(text, sizeof text, "%012" PRIx64 "-%012" PRIx64 "  %s", region->start, region->end,
-             plan_size(region->sum.bytes, size));
+    write_text(sheet, SIZE_X, sheet->y + 16, "b e", plan_size(region->sum.bytes, size));
+    snprintf(text, sizeof text, "%012" PRIx64 "-%012" PRIx64, region->start, region->end);
     write_text(sheet, BAR_X, sheet->y + 16, "f", text);
     sheet->y += 22;
+    draw_grid(sheet, region->rows);
     for (size_t i = 0; i < region->rows; i++)
         draw_row(sheet, &sheet->plan->rows[region->first_row + i]);
     sheet->y += 6;
@@ -244,15 +252,15 @@ static void draw_region(struct sheet *sheet, const struct plan_region *region) {
 /* ---- hits ---- */
 
 static void draw_hit(const struct sheet *sheet, const struct plan_hit *hit, unsigned x, unsigned y) {
-    char text[128], what[PLAN_TEXT], address[24] = "           -";
+    char text[24] = "-", what[PLAN_TEXT];
+    const unsigned address_width = text_width(16), bytes_width = text_width(11), between = 10;
+    if (hit->span != NULL || hit->hit->address != 0) snprintf(text, sizeof text, "%012" PRIx64, hit->hit->address);
+    write_text(sheet, x + address_width, y, "e", text);
+    snprintf(text, sizeof text, "%" PRIu32 " B", hit->hit->bytes);
+    write_text(sheet, x + address_width + bytes_width, y, "e", text);
     plan_clean(what, sizeof what, hit->hit->what, sizeof hit->hit->what, true);
-    if (hit->span != NULL || hit->hit->address != 0)
-        snprintf(address, sizeof address, "%012" PRIx64, hit->hit->address);
-    snprintf(text, sizeof text, "%s  %" PRIu32 " byte%s", address, hit->hit->bytes, hit->hit->bytes == 1 ? "" : "s");
-    write_text(sheet, x, y, "", text);
-    unsigned used = text_width(strlen(text)) + 14;
-    shorten(what, (LIST_WIDTH - 10 - used) * 1000 / CHARACTER);
-    write_text(sheet, x + used, y, "f", what);
+    shorten(what, (LIST_WIDTH - address_width - bytes_width - 2 * between) * 1000 / CHARACTER);
+    write_text(sheet, x + address_width + bytes_width + between, y, "f", what);
 }
 
 static void draw_hits(struct sheet *sheet) {
@@ -277,13 +285,14 @@ static void draw_hits(struct sheet *sheet) {
 
 /* ---- all of it ---- */
 
-static void draw_sheet(struct sheet *sheet, const char *title, unsigned bottom) {
+static void draw_sheet(struct sheet *sheet, const char *title) {
     sheet->y = 16;
     draw_title(sheet, title);
     draw_legend(sheet);
-    draw_ruler(sheet, bottom);
+    draw_ruler(sheet);
     for (size_t i = 0; i < sheet->plan->region_count; i++)
         draw_region(sheet, &sheet->plan->regions[i]);
+    draw_hits(sheet);
 }
 
 static void draw_head(const struct sheet *sheet, const char *title, unsigned height) {
@@ -298,6 +307,7 @@ static void draw_head(const struct sheet *sheet, const char *title, unsigned hei
     emit(sheet, "</title>\n<desc id=\"desc\">");
     sum_text(sheet->plan, text, sizeof text);
     emit_text(sheet, text);
+    emit(sheet, "; %zu found", sheet->plan->hit_count);
     emit(sheet, "</desc>\n%s<path d=\"M.5 .5h%dv%uh-%dz\" fill=\"#fcfcfa\" stroke=\"#d5d5ce\"/>\n", style, WIDTH - 1,
          height - 1, WIDTH - 1);
 }
@@ -307,13 +317,10 @@ bool picture_svg(const struct picture *picture, FILE *out) {
     bool made = plan_make(&plan, picture, ROWS, HIT_ROWS);
     struct sheet sheet = {.plan = &plan};
     if (made) {
-        draw_sheet(&sheet, picture->title, 0);
-        unsigned bottom = sheet.y;
-        draw_hits(&sheet);
+        draw_sheet(&sheet, picture->title);
         sheet.out = out;
         draw_head(&sheet, picture->title, sheet.y + MARGIN);
-        draw_sheet(&sheet, picture->title, bottom);
-        draw_hits(&sheet);
+        draw_sheet(&sheet, picture->title);
         emit(&sheet, "</svg>\n");
     }
     plan_free(&plan);

@@ -1,4 +1,5 @@
 /* The words of a picture: names that are safe to show, kinds, regions, sizes. */
+#define _POSIX_C_SOURCE 200809L /* strnlen */
 #include <inttypes.h>
 #include <string.h>
 
@@ -44,7 +45,7 @@ static bool has_one_name(const struct plan *plan, const struct plan_row *row) {
 size_t plan_row_name(const struct plan *plan, const struct plan_row *row, bool utf8, char to[PLAN_TEXT]) {
     const struct picture_span *span = plan->items[row->first].span;
     const char *name = span->name[0] != '\0' ? span->name : "(no name)";
-    if (row->fold != FOLD_NAME && !has_one_name(plan, row)) name = "(others)";
+    if (row->fold != FOLD_NAME && !has_one_name(plan, row)) name = "(various)";
     return plan_clean(to, PLAN_TEXT, name, sizeof span->name, utf8);
 }
 
@@ -84,22 +85,21 @@ static const char *code_word(const struct plan *plan, const struct plan_region *
     return with_code < 2 ? "code" : first ? "program" : "libraries";
 }
 
+/* The kinds that tell what a region is for, and the kind that most of it is. */
 void plan_region_label(const struct plan *plan, const struct plan_region *region, char to[PLAN_LABEL]) {
-    static const struct {
-        enum picture_kind kind;
-        const char *word;
-    } words[] = {{PICTURE_HEAP, "heap"},
-                 {PICTURE_STACK, "stack"},
-                 {PICTURE_LOCKED, "locked"},
-                 {PICTURE_REFUSED, "hidden"},
-                 {PICTURE_KERNEL, "kernel"}};
+    static const unsigned telling = 1U << PICTURE_CODE | 1U << PICTURE_HEAP | 1U << PICTURE_STACK |
+                                    1U << PICTURE_LOCKED | 1U << PICTURE_REFUSED | 1U << PICTURE_KERNEL;
+    unsigned kinds = region->sum.kinds & telling;
+    const struct plan_row *largest = &plan->rows[region->first_row];
+    for (size_t i = 1; i < region->rows; i++)
+        if (largest[0].sum.bytes < plan->rows[region->first_row + i].sum.bytes)
+            largest = &plan->rows[region->first_row + i];
     to[0] = '\0';
-    if ((region->sum.kinds >> PICTURE_CODE & 1) != 0) append(to, code_word(plan, region));
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if ((region->sum.kinds >> words[i].kind & 1) != 0) append(to, words[i].word);
-    if (to[0] != '\0') return;
+    if (kinds == 0 || largest->sum.kinds == 1U << PICTURE_ANONYMOUS || largest->sum.kinds == 1U << PICTURE_SHARED)
+        kinds |= largest->sum.kinds;
     for (unsigned kind = 0; kind < PICTURE_KINDS; kind++)
-        if ((region->sum.kinds >> kind & 1) != 0) append(to, plan_kind_word((enum picture_kind)kind));
+        if ((kinds >> kind & 1) != 0)
+            append(to, kind == PICTURE_CODE ? code_word(plan, region) : plan_kind_word((enum picture_kind)kind));
 }
 
 /* ---- sizes ---- */
