@@ -158,10 +158,14 @@ static unsigned end_of_bar(const struct plan *plan, uint64_t bytes) {
 }
 
 static void draw_ruler(struct sheet *sheet) {
+    unsigned free = 0; /* where the last number ends */
     for (unsigned shift = 12; shift <= plan_top(sheet->plan); shift += 4) {
         char size[PLAN_SIZE];
-        uint64_t bytes = UINT64_C(1) << shift;
-        write_text(sheet, end_of_bar(sheet->plan, bytes), sheet->y + 12, "f m", plan_size(bytes, size));
+        unsigned x = end_of_bar(sheet->plan, UINT64_C(1) << shift);
+        unsigned half = text_width(strlen(plan_size(UINT64_C(1) << shift, size))) / 2 + 3;
+        if (x - half < free) continue;
+        write_text(sheet, x, sheet->y + 12, "f m", size);
+        free = x + half;
     }
     write_text(sheet, SIZE_X, sheet->y + 12, "f e", "size");
     sheet->y += 18;
@@ -251,20 +255,37 @@ static void draw_region(struct sheet *sheet, const struct plan_region *region) {
 
 /* ---- hits ---- */
 
-static void draw_hit(const struct sheet *sheet, const struct plan_hit *hit, unsigned x, unsigned y) {
+/* The widths of the list's columns. */
+struct list {
+    unsigned address, bytes;
+};
+
+static struct list lay_out_list(const struct plan *plan) {
+    struct list list = {.address = text_width(12), .bytes = 0};
+    for (size_t i = 0; i < plan->hit_count; i++) {
+        unsigned bytes = text_width((size_t)snprintf(NULL, 0, "  %" PRIu32 " B", plan->hits[i].hit->bytes));
+        if (bytes > list.bytes) list.bytes = bytes;
+        if (plan->hits[i].hit->address >> 48 != 0) list.address = text_width(16);
+    }
+    return list;
+}
+
+static void draw_hit(const struct sheet *sheet, const struct plan_hit *hit, const struct list *list, unsigned x,
+                     unsigned y) {
     char text[24] = "-", what[PLAN_TEXT];
-    const unsigned address_width = text_width(16), bytes_width = text_width(11), between = 10;
+    const unsigned between = 12, used = list->address + list->bytes + between;
     if (hit->span != NULL || hit->hit->address != 0) snprintf(text, sizeof text, "%012" PRIx64, hit->hit->address);
-    write_text(sheet, x + address_width, y, "e", text);
+    write_text(sheet, x + list->address, y, "e", text);
     snprintf(text, sizeof text, "%" PRIu32 " B", hit->hit->bytes);
-    write_text(sheet, x + address_width + bytes_width, y, "e", text);
+    write_text(sheet, x + list->address + list->bytes, y, "e", text);
     plan_clean(what, sizeof what, hit->hit->what, sizeof hit->hit->what, true);
-    shorten(what, (LIST_WIDTH - address_width - bytes_width - 2 * between) * 1000 / CHARACTER);
-    write_text(sheet, x + address_width + bytes_width + between, y, "f", what);
+    shorten(what, (LIST_WIDTH - used - between) * 1000 / CHARACTER);
+    write_text(sheet, x + used, y, "f", what);
 }
 
 static void draw_hits(struct sheet *sheet) {
     size_t count = sheet->plan->hit_count, listed = count < LIST_MOST ? count : LIST_MOST, high = (listed + 1) / 2;
+    struct list list = lay_out_list(sheet->plan);
     char text[96];
     sheet->y += 10;
     if (sheet->plan->astray != 0)
@@ -274,7 +295,7 @@ static void draw_hits(struct sheet *sheet) {
     write_text(sheet, MARGIN, sheet->y + 14, count != 0 ? "r" : "b", text);
     sheet->y += 24;
     for (size_t i = 0; i < listed; i++)
-        draw_hit(sheet, &sheet->plan->hits[i], MARGIN + (unsigned)(i / high) * LIST_WIDTH,
+        draw_hit(sheet, &sheet->plan->hits[i], &list, MARGIN + (unsigned)(i / high) * LIST_WIDTH,
                  sheet->y + 12 + (unsigned)(i % high) * LIST_HEIGHT);
     sheet->y += (unsigned)high * LIST_HEIGHT;
     if (listed == count) return;
