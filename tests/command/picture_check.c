@@ -1,6 +1,6 @@
-/* Checks the picture of an address space and the line of progress (tools/memguard/picture*.c, progress.c): sizes, places
- * and counts against sums made here in another way, with mappings and names as an attacker would choose them; the line on
- * a terminal of its own under a clock that stands still. Built and run by test_picture.sh.
+/* Checks the picture of an address space and the line of progress (tools/memguard/picture*.c, progress.c): sizes,
+ * places and counts against sums made here in another way, with mappings and names as an attacker would choose them;
+ * the line on a terminal of its own under a clock that stands still. Built and run by test_picture.sh.
  * usage: picture_check FOLDER    some of the SVG images are left there */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -216,8 +216,8 @@ static unsigned character(const char **at, bool utf8) {
                : 0;
 }
 
-/* The columns of a line, or 9999 when it has in it what a picture must not write. Colour: only "set the look" (SGR), and
- * the line ends without any. */
+/* The columns of a line, or 9999 when it has in it what a picture must not write. Colour: only "set the look" (SGR),
+ * and the line ends without any. */
 static unsigned columns_of(const char *line, const char *end, bool utf8, bool colour) {
     unsigned columns = 0;
     bool coloured = false;

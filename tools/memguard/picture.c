@@ -1,5 +1,5 @@
-/* The picture for the terminal: a line a row. All text goes through put(), which counts columns and writes none beyond the
- * last, so no line can be too long. */
+/* The picture for the terminal: a line a row. All text goes through put(), which counts columns and writes none beyond
+ * the last, so no line can be too long. */
 #define _GNU_SOURCE
 #include "picture.h"
 

@@ -1,5 +1,5 @@
-/* picture.h: an address space as a picture, for the terminal (picture.c) and as SVG (picture_svg.c): what it consists of,
- * what of it was read, what the kernel refused to show, where something was found.
+/* picture.h: an address space as a picture, for the terminal (picture.c) and as SVG (picture_svg.c): what it consists
+ * of, what of it was read, what the kernel refused to show, where something was found.
  *
  * Must not know: what was looked for, and what the memory holds. The only words of others that come in are the names of
  * mappings: a program chooses them for its files, so they are cleaned before they are shown (picture_plan.h). */
@@ -48,13 +48,14 @@ struct picture {
     size_t hit_count;
 };
 
-/* Draws for a terminal of `columns` (40 to 250 are used; no line is longer), in ASCII when the locale of the environment
- * is not UTF-8, with colour as asked: whether NO_COLOR is set is for the caller to look at. A mapping with hits has a
- * row of its own, and all hits are listed; all else takes some 60 lines at most. False: out of memory, or `out` could
- * not be written. */
+/* Draws for a terminal of `columns` (40 to 250 are used; no line is longer), in ASCII when the locale of the
+ * environment is not UTF-8, with colour as asked: whether NO_COLOR is set is for the caller to look at. A mapping with
+ * hits has a row of its own, and all hits are listed; all else takes some 60 lines at most. False: out of memory, or
+ * `out` could not be written. */
 bool picture_print(const struct picture *picture, FILE *out, unsigned columns, bool colour);
 
-/* The same as one SVG image that needs nothing else, at most some 2,000 units high. */
+/* The same as one SVG image that needs nothing else, 960 units wide and at most some 4,500 high: it lists 240 hits,
+ * more are only marked. */
 bool picture_svg(const struct picture *picture, FILE *out);
 
 #endif

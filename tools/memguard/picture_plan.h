@@ -58,12 +58,13 @@ struct plan {
     struct plan_sum sum;
 };
 
-/* At most about `rows` rows without hits and `hit_rows` with hits. False: out of memory. Ends with plan_free, also then. */
+/* At most about `rows` rows without hits and `hit_rows` with hits. False: out of memory. Ends with plan_free,
+ * then too. */
 bool plan_make(struct plan *plan, const struct picture *picture, size_t rows, size_t hit_rows);
 void plan_free(struct plan *plan);
 
-/* Bars: their length tells a row's size, on a log scale from 4 KiB to plan_top (a power of two); within a bar the bytes of
- * the row lie side by side, to scale. */
+/* Bars: their length tells a row's size, on a log scale from 4 KiB to plan_top (a power of two); within a bar the bytes
+ * of the row lie side by side, to scale. */
 unsigned plan_top(const struct plan *plan);
 unsigned plan_cells(const struct plan *plan, uint64_t bytes, unsigned most);
 

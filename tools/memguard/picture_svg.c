@@ -25,6 +25,7 @@ enum {
     LIST_HEIGHT = 17,
     LIST_WIDTH = (WIDTH - 2 * MARGIN) / 2,
     LIST_MOST = 240,
+    WIDE_TOP = 38,
     ROWS = 36, /* without hits */
     HIT_ROWS = 40,
     TITLE = 256,
@@ -157,15 +158,14 @@ static unsigned end_of_bar(const struct plan *plan, uint64_t bytes) {
     return BAR_X + CELL * plan_cells(plan, bytes, CELLS);
 }
 
+/* A line of the grid each so many powers of two, so far apart that their numbers do not touch. */
+static unsigned grid_step(const struct plan *plan) { return plan_top(plan) > WIDE_TOP ? 8 : 4; }
+
 static void draw_ruler(struct sheet *sheet) {
-    unsigned free = 0; /* where the last number ends */
-    for (unsigned shift = 12; shift <= plan_top(sheet->plan); shift += 4) {
+    for (unsigned shift = 12; shift <= plan_top(sheet->plan); shift += grid_step(sheet->plan)) {
         char size[PLAN_SIZE];
-        unsigned x = end_of_bar(sheet->plan, UINT64_C(1) << shift);
-        unsigned half = text_width(strlen(plan_size(UINT64_C(1) << shift, size))) / 2 + 3;
-        if (x - half < free) continue;
-        write_text(sheet, x, sheet->y + 12, "f m", size);
-        free = x + half;
+        uint64_t bytes = UINT64_C(1) << shift;
+        write_text(sheet, end_of_bar(sheet->plan, bytes), sheet->y + 12, "f m", plan_size(bytes, size));
     }
     write_text(sheet, SIZE_X, sheet->y + 12, "f e", "size");
     sheet->y += 18;
@@ -173,7 +173,7 @@ static void draw_ruler(struct sheet *sheet) {
 
 /* Behind the rows that are drawn next. */
 static void draw_grid(const struct sheet *sheet, size_t rows) {
-    for (unsigned shift = 12; shift <= plan_top(sheet->plan); shift += 4)
+    for (unsigned shift = 12; shift <= plan_top(sheet->plan); shift += grid_step(sheet->plan))
         emit(sheet, "<path class=\"g\" d=\"M%u.5 %uv%u\"/>", end_of_bar(sheet->plan, UINT64_C(1) << shift), sheet->y,
              (unsigned)rows * ROW_HEIGHT);
 }

@@ -7,8 +7,8 @@
 
 /* ---- names ---- */
 
-/* The bytes of the printable character at `from` that is sure to be one column wide and written from left to right; 0: it
- * is none. Of UTF-8 (RFC 3629): Latin, Greek and Cyrillic letters, which are two bytes long. */
+/* The bytes of the printable character at `from` that is sure to be one column wide and written from left to right; 0:
+ * it is none. Of UTF-8 (RFC 3629): Latin, Greek and Cyrillic letters, which are two bytes long. */
 static size_t plain_bytes(const unsigned char *from, size_t bytes, bool utf8) {
     if (from[0] >= 0x20 && from[0] < 0x7f) return from[0] != '\\';
     if (!utf8 || bytes < 2 || from[0] < 0xc2 || from[0] > 0xdf || (from[1] & 0xc0) != 0x80) return 0;

@@ -1,4 +1,4 @@
-/* The line is overwritten with blanks and carriage returns only, which every terminal knows. Each drawing is one write. */
+/* The line is overwritten with blanks and carriage returns only, which every terminal knows. A drawing is one write. */
 #define _GNU_SOURCE
 #include "progress.h"
 
