@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,8 @@ void ask_set_up(int terminal) {
     if (program == NULL) program = getenv("SSH_ASKPASS");
     ask.program = program != NULL && program[0] == '/' && access(program, X_OK) == 0 ? program : NULL;
     ask.terminal = terminal;
+    /* In the background a question at the terminal would stop the whole agent. */
+    if (terminal >= 0 && (signal(SIGTTIN, SIG_IGN) == SIG_ERR || signal(SIGTTOU, SIG_IGN) == SIG_ERR)) ask.terminal = -1;
     /* For the program; there is no other thread yet that looks at the environment. */
     if (setenv("SSH_ASKPASS_PROMPT", "confirm", 1) != 0) ask.program = NULL;
 }
@@ -94,6 +97,7 @@ static enum wire_answer read_line(const struct serve_client *client, int64_t dea
 static enum wire_answer ask_terminal(const struct serve_client *client, const char *question) {
     char line[QUESTION_BYTES + 16];
     int length = snprintf(line, sizeof line, "%s [y/N] ", question);
+    if (tcgetpgrp(ask.terminal) != getpgrp()) return WIRE_NOBODY; /* in the background */
     tcflush(ask.terminal, TCIFLUSH); /* what was typed before the question answers nothing */
     if (write(ask.terminal, line, (size_t)length) != length) return WIRE_NOBODY;
     enum wire_answer answer = read_line(client, spawn_now_ms() + PATIENCE_MS);

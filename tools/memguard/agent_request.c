@@ -49,21 +49,28 @@ static bool reply(const struct request *request, enum wire_answer answer) {
 
 /* ---- bytes that come in ---- */
 
-/* Room first; then the client may send. */
+/* There is room: the client may send. */
 static enum wire_answer receive(const struct request *request, memguard_vault *vault, memguard_secret *secret) {
-    int fd = request->client->fd;
     size_t bytes = (size_t)request->frame.bytes;
     enum wire_answer answer = WIRE_FAILED;
-    if (!serve_take_pages(bytes)) return WIRE_BUSY;
     serve_wait(request->client, SERVE_FOR_REQUEST);
     if (reply(request, WIRE_GO))
-        answer = store_answer(memguard_secret_read_exact(vault, fd, bytes, MEMGUARD_SEALED, secret));
+        answer = store_answer(memguard_secret_read_exact(vault, request->client->fd, bytes, MEMGUARD_SEALED, secret));
     serve_wait(request->client, SERVE_FOR_US);
+    return answer;
+}
+
+typedef enum wire_answer serve_with_pages(struct request *request);
+
+/* Pages come before room in the store: who waits for them must keep nobody from storing. */
+static enum wire_answer with_pages(struct request *request, uint64_t bytes, serve_with_pages *call) {
+    if (!serve_take_pages(bytes)) return WIRE_BUSY;
+    enum wire_answer answer = call(request);
     serve_give_pages(bytes);
     return answer;
 }
 
-static enum wire_answer serve_set(struct request *request) {
+static enum wire_answer set_secret(struct request *request) {
     memguard_secret secret = {0};
     enum wire_answer answer = store_reserve(request->frame.bytes);
     if (answer != WIRE_DONE) return answer;
@@ -71,6 +78,11 @@ static enum wire_answer serve_set(struct request *request) {
     if (answer == WIRE_DONE) return store_put(request->name, secret, &request->frame);
     store_give_back(request->frame.bytes);
     return answer;
+}
+
+static enum wire_answer serve_set(struct request *request) {
+    if (request->frame.bytes > WIRE_SECRET_MOST) return WIRE_TOO_LARGE;
+    return with_pages(request, request->frame.bytes, set_secret);
 }
 
 static memguard_status encode(uint32_t flags, memguard_secret *secret) {
@@ -82,12 +94,10 @@ static memguard_status encode(uint32_t flags, memguard_secret *secret) {
     return status != MEMGUARD_OK ? status : gone;
 }
 
-static enum wire_answer serve_make(struct request *request) {
+static enum wire_answer make_secret(struct request *request) {
     memguard_secret secret = {0};
     uint32_t codec = request->frame.flags & (WIRE_HEX | WIRE_BASE64);
     size_t bytes = (size_t)request->frame.bytes;
-    if (request->frame.bytes > WIRE_SECRET_MOST) return WIRE_TOO_LARGE;
-    if (codec == (WIRE_HEX | WIRE_BASE64)) return WIRE_NOT_UNDERSTOOD;
     request->frame.bytes = codec == WIRE_HEX ? 2 * bytes : codec == WIRE_BASE64 ? (bytes + 2) / 3 * 4 : bytes;
     enum wire_answer answer = store_reserve(request->frame.bytes);
     if (answer != WIRE_DONE) return answer;
@@ -96,6 +106,14 @@ static enum wire_answer serve_make(struct request *request) {
     if (status == MEMGUARD_OK) return store_put(request->name, secret, &request->frame);
     store_give_back(request->frame.bytes);
     return store_answer(status);
+}
+
+/* While it is encoded there are the bytes, and at the most twice as many of text. */
+static enum wire_answer serve_make(struct request *request) {
+    const uint32_t both = WIRE_HEX | WIRE_BASE64, codec = request->frame.flags & both;
+    if (request->frame.bytes > WIRE_SECRET_MOST) return WIRE_TOO_LARGE;
+    if (codec == both) return WIRE_NOT_UNDERSTOOD;
+    return with_pages(request, (codec != 0 ? 3 : 1) * request->frame.bytes, make_secret);
 }
 
 /* ---- bytes that go out ---- */
@@ -208,13 +226,20 @@ static void serve_purge(const struct request *request) {
 
 /* ---- the passphrase ---- */
 
+static enum wire_answer receive_passphrase(struct request *request, memguard_secret *passphrase) {
+    if (!serve_take_pages(request->frame.bytes)) return WIRE_BUSY;
+    enum wire_answer answer = receive(request, store_work(), passphrase);
+    serve_give_pages(request->frame.bytes);
+    return answer;
+}
+
 static enum wire_answer serve_passphrase(struct request *request, uint64_t *later_ms) {
     memguard_secret passphrase = {0};
     bool lock = request->frame.op == WIRE_LOCK;
     if (request->frame.bytes == 0 || request->frame.bytes > WIRE_PASSPHRASE_MOST) return WIRE_TOO_LARGE;
     enum wire_answer answer = lock_may_be_tried(lock, later_ms);
     if (answer != WIRE_DONE) return answer;
-    answer = receive(request, store_work(), &passphrase);
+    answer = receive_passphrase(request, &passphrase);
     if (answer != WIRE_DONE) return answer;
     answer = lock ? lock_store(passphrase) : unlock_store(passphrase, later_ms);
     memguard_status gone = memguard_secret_destroy(&passphrase);

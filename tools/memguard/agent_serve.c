@@ -74,10 +74,14 @@ static void cut_slow(bool crowded) {
 
 /* ---- one client ---- */
 
+/* Closing may take long: what a client has sent and nobody has read may be descriptors, of sockets that linger. So nobody
+ * waits for it, and nothing looks at the number any more, which may soon be another client's. */
 static void leave(struct serve_client *client) {
     const uint64_t one = 1;
+    int fd = client->fd;
+    serve_wait(client, SERVE_FOR_US);
+    close(fd);
     pthread_mutex_lock(&state.mutex);
-    close(client->fd);
     client->used = false;
     state.count--;
     state.served++;

@@ -19,7 +19,7 @@ static struct {
     pthread_mutex_t mutex;
     memguard_vault *vault, *work;
     uint64_t ttl_ms;
-    bool closed;
+    unsigned closed; /* by a lock at work, a purge, or both */
     uint64_t count, bytes; /* what is reserved counts */
     struct entry entries[STORE_MOST];
 } store = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -105,7 +105,7 @@ enum wire_answer store_reserve(uint64_t bytes) {
     if (bytes == 0 || bytes > WIRE_SECRET_MOST) return WIRE_TOO_LARGE;
     pthread_mutex_lock(&store.mutex);
     if (!has_room(bytes)) sweep();
-    if (store.closed)
+    if (store.closed > 0)
         answer = WIRE_LOCKED;
     else if (!has_room(bytes))
         answer = WIRE_FULL;
@@ -156,7 +156,7 @@ enum wire_answer store_find(const char *name, struct store_found *found) {
     enum wire_answer answer = WIRE_NO_SECRET;
     pthread_mutex_lock(&store.mutex);
     const struct entry *entry = find(name);
-    if (store.closed)
+    if (store.closed > 0)
         answer = WIRE_LOCKED;
     else if (entry != NULL) {
         *found = (struct store_found){entry->secret, entry->bytes, entry->flags};
@@ -270,13 +270,13 @@ uint64_t store_purge(void) {
 
 void store_close(void) {
     pthread_mutex_lock(&store.mutex);
-    store.closed = true;
+    store.closed++;
     pthread_mutex_unlock(&store.mutex);
 }
 
 void store_reopen(void) {
     pthread_mutex_lock(&store.mutex);
-    store.closed = false;
+    store.closed--;
     pthread_mutex_unlock(&store.mutex);
 }
 

@@ -118,6 +118,17 @@ int place_lock(int directory) {
     return flock(fd, LOCK_EX | LOCK_NB) == 0 ? fd : fail(fd);
 }
 
+/* Linux 6.16 lets us refuse descriptors that a client passes along (connections have it from the listener). An older kernel
+ * closes them for us as they are read, or with the connection, in the thread of that client. */
+static void refuse_descriptors(int fd) {
+#ifndef SO_PASSRIGHTS
+    enum { SO_PASSRIGHTS = 83 };
+#endif
+    const int no = 0;
+    int older = setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof no);
+    (void)older;
+}
+
 /* bind(2) gives the file the mode of the socket's own inode, less the umask. */
 int place_listen(int directory) {
     struct sockaddr_un address;
@@ -125,6 +136,7 @@ int place_listen(int directory) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return -1;
     address_of(directory, &address);
+    refuse_descriptors(fd);
     if (unlinkat(directory, SOCKET, 0) != 0 && errno != ENOENT) return fail(fd);
     if (fchmod(fd, S_IRUSR | S_IWUSR) != 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
         fstatat(directory, SOCKET, &info, AT_SYMLINK_NOFOLLOW) != 0)
