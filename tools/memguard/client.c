@@ -153,6 +153,12 @@ int client_need_agent(bool start) {
     return code;
 }
 
+bool client_has_agent(void) {
+    int fd = try_connect(false);
+    if (fd >= 0) close(fd);
+    return fd >= 0 || !is_absent(errno);
+}
+
 /* ---- requests ---- */
 
 int client_explain(const struct wire_frame *reply, const char *name) {
@@ -222,6 +228,23 @@ int client_give(struct wire_frame request, const char *name, memguard_secret sec
     request.name_bytes = (uint32_t)strlen(name);
     request.bytes = info.bytes;
     code = give(fd, &request, name, secret, reply);
+    close(fd);
+    return code;
+}
+
+int client_list(client_entry *visit, void *arg) {
+    struct wire_frame request = wire_request(WIRE_LIST), entry = wire_reply(WIRE_ENTRY);
+    char name[WIRE_NAME_MOST + 1];
+    int fd = -1, code = client_ask(&request, "", &entry, &fd);
+    if (code != EXIT_GOOD) return code;
+    do {
+        if (!wire_receive_frame(fd, &entry, name))
+            code = lost();
+        else if (entry.answer == WIRE_ENTRY)
+            visit(&entry, name, arg);
+        else
+            code = client_explain(&entry, "");
+    } while (code == EXIT_GOOD && entry.answer == WIRE_ENTRY);
     close(fd);
     return code;
 }

@@ -25,6 +25,10 @@ int client_ask(const struct wire_frame *request, const char *name, struct wire_f
 int client_give(struct wire_frame request, const char *name, memguard_secret secret, bool start,
                 struct wire_frame *reply);
 
+/* Shows `visit` what the agent holds, one after another. */
+typedef void client_entry(const struct wire_frame *entry, const char *name, void *arg);
+int client_list(client_entry *visit, void *arg);
+
 /* Gets a secret from the agent straight into one of `vault`. `for_program`: it is handed on to a program, and not shown (see
  * --no-reveal). Counts as a use. */
 int client_fetch(const char *name, bool for_program, memguard_vault *vault, memguard_secret *secret);
@@ -47,5 +51,8 @@ int client_explain(const struct wire_frame *reply, const char *name);
 
 /* Starts an agent if there is none, or just asks whether there is one. */
 int client_need_agent(bool start);
+
+/* Whether there may be one; says nothing when there is none. */
+bool client_has_agent(void);
 
 #endif

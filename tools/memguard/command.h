@@ -24,6 +24,7 @@ extern const struct verb verb_demo;
 extern const struct verb verb_doctor;
 extern const struct verb verb_exec;
 extern const struct verb verb_get;
+extern const struct verb verb_git_credential;
 extern const struct verb verb_hold;
 extern const struct verb verb_lock;
 extern const struct verb verb_ls;

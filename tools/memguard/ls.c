@@ -1,9 +1,6 @@
 /* The verb `ls`: what the agent holds, without the secrets. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "client.h"
 #include "command.h"
@@ -51,7 +48,7 @@ static const char *truth(bool is) { return is ? "true" : "false"; }
 
 /* Names need no quoting: see wire_name_is_good. */
 static void put_json(const struct wire_frame *entry, const char *name, bool first) {
-    printf("%s\n  {\"name\":\"%s\",\"bytes\":%" PRIu64, first ? "" : ",", name, entry->bytes);
+    printf("%s\n  {\"name\":\"%s\",\"bytes\":%" PRIu64, first ? "[" : ",", name, entry->bytes);
     put_number("expires_ms", entry->ttl_ms);
     put_number("uses_left", entry->uses);
     printf(",\"confirm\":%s,\"no_reveal\":%s}", truth((entry->flags & WIRE_CONFIRM) != 0),
@@ -68,7 +65,8 @@ static void put_line(const struct wire_frame *entry, const char *name, bool firs
             (entry->flags & WIRE_NO_REVEAL) != 0 ? "no-reveal" : "");
 }
 
-static void put_entry(struct listing *listing, const struct wire_frame *entry, const char *name) {
+static void put_entry(const struct wire_frame *entry, const char *name, void *arg) {
+    struct listing *listing = arg;
     bool first = listing->count++ == 0;
     if (listing->json)
         put_json(entry, name, first);
@@ -76,25 +74,9 @@ static void put_entry(struct listing *listing, const struct wire_frame *entry, c
         put_line(entry, name, first);
 }
 
-static int receive(struct listing *listing, int fd) {
-    struct wire_frame entry = wire_reply(WIRE_ENTRY);
-    char name[WIRE_NAME_MOST + 1];
-    if (listing->json) putchar('[');
-    while (entry.answer == WIRE_ENTRY) {
-        if (!wire_receive_frame(fd, &entry, name)) {
-            ui_error("the agent has broken off");
-            return EXIT_BAD;
-        }
-        if (entry.answer == WIRE_ENTRY) put_entry(listing, &entry, name);
-    }
-    if (listing->json) puts(listing->count == 0 ? "]" : "\n]");
-    return client_explain(&entry, "");
-}
-
 static int run(int argc, char **argv) {
     struct options options = {argc, 1, argv, false};
     struct listing listing = {false, 0};
-    struct wire_frame request = wire_request(WIRE_LIST), reply;
     const char *none = "";
     while (options_more(&options))
         if (options_flag(&options, "--json"))
@@ -102,10 +84,9 @@ static int run(int argc, char **argv) {
         else
             options_word(&options, &none);
     if (options.bad) return EXIT_USAGE;
-    int fd, code = client_ask(&request, "", &reply, &fd);
-    if (code != EXIT_GOOD) return code;
-    code = receive(&listing, fd);
-    close(fd);
+    int code = client_list(put_entry, &listing);
+    if (code != EXIT_GOOD) return ui_finish(code);
+    if (listing.json) puts(listing.count == 0 ? "[]" : "\n]");
     return ui_finish(code);
 }
 

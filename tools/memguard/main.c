@@ -9,8 +9,8 @@
 #include "ui.h"
 
 static const struct verb *const verbs[] = {
-    &verb_agent,  &verb_set,   &verb_get,  &verb_ls,     &verb_rm,   &verb_status, &verb_lock,
-    &verb_unlock, &verb_purge, &verb_exec, &verb_demo, &verb_doctor, &verb_hold,
+    &verb_agent, &verb_set,    &verb_get,   &verb_exec,           &verb_ls,     &verb_rm,   &verb_status,
+    &verb_lock,  &verb_unlock, &verb_purge, &verb_git_credential, &verb_doctor, &verb_demo, &verb_hold,
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
 

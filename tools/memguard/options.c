@@ -5,8 +5,6 @@
 
 #include "ui.h"
 
-#define TEN_YEARS_MS (UINT64_C(3653) * 24 * 3600 * 1000)
-
 bool options_more(const struct options *options) { return !options->bad && options->at < options->argc; }
 
 static const char *here(const struct options *options) { return options->argv[options->at]; }
@@ -63,9 +61,9 @@ bool options_parse_duration(const char *text, uint64_t *ms) {
     } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     const char *unit;
     uint64_t number;
-    if (!digits(text, TEN_YEARS_MS, &number, &unit)) return false;
+    if (!digits(text, OPTIONS_TIME_MOST_MS, &number, &unit)) return false;
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-        if (strcmp(unit, units[i].unit) == 0 && number <= TEN_YEARS_MS / units[i].ms) {
+        if (strcmp(unit, units[i].unit) == 0 && number <= OPTIONS_TIME_MOST_MS / units[i].ms) {
             *ms = number * units[i].ms;
             return true;
         }

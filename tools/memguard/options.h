@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define OPTIONS_TIME_MOST_MS (UINT64_C(3653) * 24 * 3600 * 1000)
+
 /* The words of a verb, read from left to right. */
 struct options {
     int argc, at;
@@ -33,7 +35,7 @@ bool options_more(const struct options *options);
 /* A number alone: digits from 1 to `most`. */
 bool options_parse_number(const char *text, uint64_t most, uint64_t *number);
 
-/* A number and a unit, at most 10 years. */
+/* A number and a unit, at most OPTIONS_TIME_MOST_MS: 10 years. */
 bool options_parse_duration(const char *text, uint64_t *ms);
 
 #endif
