@@ -7,6 +7,9 @@ install(TARGETS memguard_shared memguard_static EXPORT memguard
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 if(TARGET memguard_command)
     install(TARGETS memguard_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    foreach(link memguard-askpass git-credential-memguard) # see run_link in tools/memguard/main.c
+        install(FILES ${PROJECT_BINARY_DIR}/${link} DESTINATION ${CMAKE_INSTALL_BINDIR})
+    endforeach()
 endif()
 foreach(section 1 3 7)
     file(GLOB pages CONFIGURE_DEPENDS docs/man/*.${section})

@@ -20,6 +20,7 @@ struct verb {
 };
 
 extern const struct verb verb_agent;
+extern const struct verb verb_askpass;
 extern const struct verb verb_demo;
 extern const struct verb verb_doctor;
 extern const struct verb verb_exec;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "name.h"
 #include "options.h"
 #include "ui.h"
 
@@ -118,90 +119,27 @@ static bool read_lines(memguard_vault *vault, int fd, struct credential *credent
 
 bool credential_read(memguard_vault *vault, int fd, struct credential *credential) {
     *credential = (struct credential){0};
-    if (read_lines(vault, fd, credential)) return true;
-    if (credential->password.id != 0) {
-        memguard_status gone = memguard_secret_destroy(&credential->password);
-        (void)gone;
-    }
-    return false;
+    return read_lines(vault, fd, credential);
 }
 
 /* ---- names ---- */
 
 static const char prefix[] = "git:";
 
-struct text {
-    char *to;
-    size_t size;
-    bool full;
-};
-
-static void put(struct text *text, char c) {
-    text->full |= text->size == WIRE_NAME_MOST;
-    if (!text->full) text->to[text->size++] = c;
-}
-
-static void put_all(struct text *text, const char *from) {
-    for (; *from != '\0'; from++)
-        put(text, *from);
-}
-
-static bool is_plain(char c, const char *besides) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr(besides, c) != NULL;
-}
-
-static void put_escaped(struct text *text, const char *from, const char *besides) {
-    static const char digits[] = "0123456789ABCDEF";
-    for (; *from != '\0'; from++)
-        if (is_plain(*from, besides)) {
-            put(text, *from);
-        } else {
-            put(text, '=');
-            put(text, digits[(unsigned char)*from >> 4]);
-            put(text, digits[(unsigned char)*from & 15]);
-        }
-}
-
 bool credential_name(const struct credential *credential, char name[WIRE_NAME_MOST + 1]) {
-    struct text text = {name, 0, false};
+    struct name made = {.size = 0};
     if (credential->protocol[0] == '\0' || (credential->host[0] == '\0' && credential->path[0] == '\0'))
         return refuse("neither protocol and host nor path");
-    put_all(&text, prefix);
-    put_escaped(&text, credential->protocol, "+-.");
-    put_all(&text, "://");
-    if (credential->has_user) {
-        put_escaped(&text, credential->user, "+-._:");
-        put(&text, '@');
-    }
-    put_escaped(&text, credential->host, "+-._:");
-    if (credential->path[0] != '\0') {
-        put(&text, '/');
-        put_escaped(&text, credential->path, "+-._:@/");
-    }
-    name[text.size] = '\0';
-    return !text.full || refuse("too long for a name (255 bytes)");
-}
-
-static int digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* A name is shorter than CREDENTIAL_TEXT_MOST, and what stands for a byte is longer than that. */
-static bool unescape(const char *from, const char *end, char *to) {
-    for (; from < end; from++) {
-        int byte = (unsigned char)*from;
-        if (*from == '=') {
-            int high = end - from > 2 ? digit(from[1]) : -1, low = end - from > 2 ? digit(from[2]) : -1;
-            byte = high << 4 | low;
-            if (high < 0 || low < 0 || byte < ' ' || byte == 0x7f) return false;
-            from += 2;
-        }
-        *to++ = (char)byte;
-    }
-    *to = '\0';
-    return true;
+    name_put(&made, prefix);
+    name_put_escaped(&made, credential->protocol, strlen(credential->protocol), "+-.");
+    name_put(&made, "://");
+    name_put_escaped(&made, credential->user, strlen(credential->user), "+-._:");
+    if (credential->has_user) name_put(&made, "@");
+    name_put_escaped(&made, credential->host, strlen(credential->host), "+-._:");
+    if (credential->path[0] != '\0') name_put(&made, "/");
+    name_put_escaped(&made, credential->path, strlen(credential->path), "+-._:@/");
+    memcpy(name, made.text, sizeof made.text);
+    return !made.full || refuse("too long for a name (255 bytes)");
 }
 
 bool credential_parse(const char *name, struct credential *credential) {
@@ -212,11 +150,11 @@ bool credential_parse(const char *name, struct credential *credential) {
     const char *host = colon + 3, *slash = strchrnul(host, '/');
     const char *at = memchr(host, '@', (size_t)(slash - host));
     credential->has_user = at != NULL;
-    if (at != NULL && !unescape(host, at, credential->user)) return false;
+    if (at != NULL && !name_unescape(host, at, credential->user)) return false;
     if (at != NULL) host = at + 1;
     const char *path = *slash == '/' ? slash + 1 : slash;
-    return unescape(protocol, colon, credential->protocol) && unescape(host, slash, credential->host) &&
-           unescape(path, path + strlen(path), credential->path);
+    return name_unescape(protocol, colon, credential->protocol) && name_unescape(host, slash, credential->host) &&
+           name_unescape(path, path + strlen(path), credential->path);
 }
 
 /* An exact path before one that is not said before another's; of these, one with a user before one without. */

@@ -2,7 +2,7 @@
  *
  *     git:PROTOCOL://[USER@]HOST[:PORT][/PATH]
  *
- * Bytes that these parts may not have in a name are written =XX (two hexadecimal digits, as is '=' itself). Every value of the input
+ * with =XX for what a name may not have (name.h). Every value of the input
  * goes into protected pages first, whatever its key: only those of protocol, host, path, username and password_expiry_utc leave them.
  * Must not know: the agent. Sources: gitcredentials(7), git-credential(1) "INPUT/OUTPUT FORMAT". */
 #ifndef MEMGUARD_CREDENTIAL_H
@@ -31,7 +31,8 @@ struct credential {
     memguard_secret password; /* {0}: none */
 };
 
-/* Reads lines KEY=VALUE up to an empty one or the end. False: said why on standard error; there is no password then. */
+/* Reads lines KEY=VALUE up to an empty one or the end. The password dies with the vault. False: said
+ * why on standard error. */
 bool credential_read(memguard_vault *vault, int fd, struct credential *credential);
 
 /* The name for it. False: it has none: no protocol, neither host nor path, or too long; said why. */

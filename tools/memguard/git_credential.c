@@ -7,6 +7,7 @@
 #include "client.h"
 #include "command.h"
 #include "credential.h"
+#include "git_search.h"
 #include "line.h"
 #include "options.h"
 #include "ui.h"
@@ -35,31 +36,6 @@ static const char manual[] =
     "exit code: 0 done, or nothing fits, 1 failed, 2 wrong usage, 3 no such secret any more, 4 the agent is locked,\n"
     "           5 refused (a terminal, --confirm)\n";
 
-struct search {
-    const struct credential *want;
-    const char *after; /* not null: the next in the order of the alphabet, instead of the best */
-    int rank;          /* of what was found; 0: nothing */
-    char name[WIRE_NAME_MOST + 1];
-};
-
-static bool is_better(const struct search *search, int rank, const char *name) {
-    if (rank == 0 || (search->after != NULL && strcmp(name, search->after) <= 0)) return false;
-    if (search->rank == 0) return true;
-    if (search->after == NULL && rank != search->rank) return rank > search->rank;
-    return strcmp(name, search->name) < 0;
-}
-
-static void look(const struct wire_frame *entry, const char *name, void *arg) {
-    struct search *search = arg;
-    struct credential have;
-    (void)entry;
-    if (!credential_parse(name, &have)) return;
-    int rank = credential_rank(search->want, &have);
-    if (!is_better(search, rank, name)) return;
-    search->rank = rank;
-    snprintf(search->name, sizeof search->name, "%s", name);
-}
-
 /* ---- get ---- */
 
 static int answer(const char *name, memguard_vault *vault) {
@@ -74,11 +50,11 @@ static int answer(const char *name, memguard_vault *vault) {
 }
 
 static int get(const struct credential *want, memguard_vault *vault) {
-    struct search search = {.want = want};
+    char name[WIRE_NAME_MOST + 1];
     if (!client_has_agent()) return EXIT_GOOD;
     int code = line_allowed();
-    if (code == EXIT_GOOD) code = client_list(look, &search);
-    return code != EXIT_GOOD || search.rank == 0 ? code : answer(search.name, vault);
+    if (code == EXIT_GOOD) code = git_search_best(want, name);
+    return code != EXIT_GOOD || name[0] == '\0' ? code : answer(name, vault);
 }
 
 /* ---- store ---- */
@@ -155,19 +131,14 @@ static int erase_one(const char *name, memguard_secret password, memguard_vault 
 }
 
 static int erase(const struct credential *want, memguard_vault *vault) {
-    struct search search = {.want = want, .after = ""};
-    char last[WIRE_NAME_MOST + 1];
-    int code = EXIT_GOOD;
+    char name[WIRE_NAME_MOST + 1] = "";
     if (!client_has_agent()) return EXIT_GOOD;
-    while (code == EXIT_GOOD) {
-        search.rank = 0;
-        code = client_list(look, &search);
-        if (code != EXIT_GOOD || search.rank == 0) break;
-        memcpy(last, search.name, sizeof last);
-        search.after = last;
-        code = erase_one(last, want->password, vault);
+    for (;;) {
+        int code = git_search_next(want, name);
+        if (code != EXIT_GOOD || name[0] == '\0') return code;
+        code = erase_one(name, want->password, vault);
+        if (code != EXIT_GOOD) return code;
     }
-    return code;
 }
 
 /* ---- the command line ---- */
@@ -178,7 +149,6 @@ static int act(const char *action, struct wire_frame request) {
     int code = client_vault(&vault);
     if (code != EXIT_GOOD) return code;
     if (!credential_read(vault, STDIN_FILENO, &credential)) return EXIT_BAD;
-    MEMGUARD_AUTO memguard_secret password = credential.password;
     if (strcmp(action, "get") == 0) return get(&credential, vault);
     if (strcmp(action, "store") == 0) return store(&credential, request, vault);
     return erase(&credential, vault);

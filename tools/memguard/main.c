@@ -1,4 +1,6 @@
 /* The command `memguard`: finds the verb in a table and runs it. A verb is one entry here and one file beside this. */
+#define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <memguard.h>
 #include <stdio.h>
@@ -9,8 +11,8 @@
 #include "ui.h"
 
 static const struct verb *const verbs[] = {
-    &verb_agent, &verb_set,    &verb_get,   &verb_exec,           &verb_ls,     &verb_rm,   &verb_status,
-    &verb_lock,  &verb_unlock, &verb_purge, &verb_git_credential, &verb_doctor, &verb_demo, &verb_hold,
+    &verb_agent,  &verb_set,   &verb_get,     &verb_exec,           &verb_ls,     &verb_rm,   &verb_status, &verb_lock,
+    &verb_unlock, &verb_purge, &verb_askpass, &verb_git_credential, &verb_doctor, &verb_demo, &verb_hold,
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
 
@@ -66,10 +68,32 @@ static int open_standard_streams(void) {
     return fd >= 0;
 }
 
+/* ssh and the like give the prompt alone, whatever it begins with. */
+static int run_askpass(int argc, char **argv) {
+    static char verb[] = "askpass", rest[] = "--";
+    char *words[] = {verb, rest, argc > 1 ? argv[1] : NULL, NULL};
+    return argc > 2 ? unknown("argument", argv[2]) : verb_askpass.run(argc + 1, words);
+}
+
+/* Other names of this program, for others that know no verbs. -1: it has its own. */
+static int run_link(int argc, char **argv) {
+    static char own_name[] = "memguard";
+    const char *name = program_invocation_short_name;
+    int askpass = strcmp(name, "memguard-askpass") == 0;
+    if (!askpass && strcmp(name, "git-credential-memguard") != 0) return -1;
+    program_invocation_name = own_name; /* an agent that is started gets it */
+    return askpass ? run_askpass(argc, argv) : verb_git_credential.run(argc, argv);
+}
+
 static int is_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }
 
 int main(int argc, char **argv) {
-    if (!open_standard_streams()) return EXIT_BAD;
+    if (!open_standard_streams()) {
+        ui_error("/dev/null cannot be opened: %s", strerror(errno));
+        return EXIT_BAD;
+    }
+    int code = run_link(argc, argv);
+    if (code >= 0) return code;
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;
