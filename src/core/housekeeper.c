@@ -50,8 +50,9 @@ static uint64_t tend_if_let(uint64_t now_ns) {
 
 static void keep_house(void *unused) {
     (void)unused;
-    while (atomic_load(&stopping) == 0) {
-        const uint32_t seen = atomic_load(&word);
+    for (;;) {
+        const uint32_t seen = atomic_load(&word); /* first: who stops us changes it last */
+        if (atomic_load(&stopping) != 0) return;
         atomic_store(&asleep_until_ns, UINT64_MAX);
         const uint64_t due = tend_if_let(mg__sys_now_ns()), now = mg__sys_now_ns();
         atomic_store(&asleep_until_ns, due);
