@@ -143,6 +143,9 @@ story() {
     if grep -q "backend locked" "$out"; then
         check "$1: destroyed, and all of it was read" "$(cell "this process" 2)" -
     fi
+    has "$1: a limit: found before" "a copy, open in plain pages of this process:  *FOUND$" "$out"
+    has "$1: a limit: its handle" "120 ms to live.*ERR_EXPIRED after [0-9]* ms$" "$out"
+    is_clean "$1: a limit: found no more" "$(sed -n 's/^  searched for again:  *//p' "$out")"
     hasnot "$1" "void$" "$out"
     hasnot "$1" "MUST NOT BE" "$out"
 }
@@ -153,6 +156,13 @@ tools_are() { # NAME
         if command -v $tool >/dev/null; then words="^  $tool .* ok "; fi
         has "$1" "$words" "$out"
     done
+    if grep -q "could not check: there is no directory in memory" "$out"; then
+        skip "$1: the agent: there is no directory in memory"
+    else
+        has "$1: the agent has it" "^  memguard set key --fd 3  *ok " "$out"
+        has "$1: exec" "^  memguard exec --once key -- .*{key}  *ok  ." "$out"
+        has "$1: handed out once" "^  memguard get key  *ok  refused" "$out"
+    fi
     has "$1" "read back as zero" "$out"
     is_clean "$1: destroyed: the key" "$(cell "this process" 3)"
 }
@@ -262,7 +272,7 @@ seen=""
 while [ -z "$seen" ] && kill -0 $demo 2>/dev/null; do seen=$(holders); done
 wait $demo
 check "children are seen while it runs" "$([ -n "$seen" ] && echo yes)" yes
-for delay in 0.02 0.06 0.1 0.15 0.2 0.3; do
+for delay in 0.02 0.06 0.1 0.15 0.2 0.3 0.5 0.7 0.9 1.1; do
     "$command" demo >/dev/null 2>&1 </dev/null &
     demo=$!
     sleep $delay

@@ -1,5 +1,6 @@
-/* The verb `demo`: a real use from end to end, told in six parts. This file has the order of things, the vault and the
- * key; demo_look.c looks at the three children, demo_tools.c hands the key over, demo_end.c destroys and looks again.
+/* The verb `demo`: a real use from end to end, told in eight parts. This file has the order of things, the vault and the
+ * key; demo_look.c looks at the three children, demo_tools.c and demo_exec.c hand the key over, demo_end.c lets a secret expire,
+ * destroys everything and looks again.
  */
 #define _GNU_SOURCE
 #include "demo.h"
@@ -26,11 +27,13 @@ static const char manual[] =
     "  3. one random secret held by three child processes, in the environment, in plain heap and in a vault,\n"
     "     and searched for from outside: environ, cmdline, memory and (where gdb's gcore is) core files\n"
     "  4. the key handed to the unmodified openssl and ssh-keygen as /dev/fd/3, on no disk\n"
-    "  5. everything destroyed, and searched for again\n"
-    "  6. what is not protected, and what to try next\n"
+    "  5. the same by an agent of the demo's own and `memguard exec`, which hands it out once\n"
+    "  6. a secret that reaches its limit of time: its handle, and a search\n"
+    "  7. everything destroyed, and searched for again\n"
+    "  8. what is not protected, and what to try next\n"
     "\n"
-    "exit code: 0 all was shown; only core files, or one of openssl and ssh-keygen where it is not installed, may\n"
-    "           be missing, and are named then\n"
+    "exit code: 0 all was shown; only core files, the agent, or one of openssl and ssh-keygen where it is not\n"
+    "           installed, may be missing, and are named then\n"
     "         1 something failed, could not be shown, or a positive control was not found (void)\n"
     "         2 wrong usage, or FILE cannot be used\n";
 
@@ -78,10 +81,10 @@ static int take_key(struct demo *demo, const char *path) {
     return EXIT_GOOD;
 }
 
-/* ---- part 6: the end of the story ---- */
+/* ---- part 8: the end of the story ---- */
 
 static void print_limits(void) {
-    ui_heading("6. What this does not protect");
+    ui_heading("8. What this does not protect");
     ui_line("  - against code that runs in the process already: it can borrow a secret as the program does");
     ui_line("  - against root who injects system calls or loads kernel code, and against the hypervisor");
     ui_line("  - copies made before the bytes came in (a key file has its own in the page cache), and copies");
@@ -96,9 +99,11 @@ static void print_next(const struct demo *demo) {
     const char *me = program_invocation_name;
     ui_heading("Try next");
     ui_line("  MEMGUARD_BACKEND=%s %s demo", hidden ? "locked" : "secretmem", me);
-    ui_line("      %s", hidden ? "without memfd_secret: FOUND in memory while in use" : "pages that the kernel hides, where it can");
+    ui_line("      %s", hidden ? "without memfd_secret: FOUND in memory while in use"
+                               : "pages that the kernel hides, where it can");
     ui_line("  (ulimit -l 64; %s demo)", me);
-    ui_line("      the same with 64 KiB of lockable memory%s", geteuid() == 0 ? " (as a plain user: root has no limit)" : "");
+    ui_line("      the same with 64 KiB of lockable memory%s",
+            geteuid() == 0 ? " (as a plain user: root has no limit)" : "");
     ui_line("  %s demo --key ~/.ssh/id_ed25519", me);
     ui_line("      with a key of your own (without passphrase)");
 }
@@ -131,7 +136,9 @@ static int tell(struct demo *demo, const char *key_path) {
     if (!open_vault(demo)) return EXIT_BAD;
     int code = take_key(demo, key_path);
     if (code != EXIT_GOOD) return code;
-    if (!make_control(demo) || !demo_look(demo) || !demo_hand_over(demo) || !demo_look_again(demo)) return EXIT_BAD;
+    if (!make_control(demo) || !demo_look(demo) || !demo_hand_over(demo) || !demo_expire(demo) ||
+        !demo_look_again(demo))
+        return EXIT_BAD;
     print_limits();
     print_next(demo);
     return print_outcome(demo, began_ms);

@@ -5,11 +5,15 @@
 #include <memguard.h>
 #include <stdbool.h>
 
+#include "handoff.h"
 #include "holder.h"
 #include "keyfile.h"
 #include "needle.h"
 #include "scan.h"
+#include "spawn.h"
 #include "subject.h"
+
+enum { DEMO_SHOWN = 48 }; /* characters of a program's output */
 
 enum { DEMO_ENVIRONMENT, DEMO_HEAP, DEMO_VAULT, DEMO_SUBJECTS };
 
@@ -34,7 +38,17 @@ bool demo_look(struct demo *demo);
 /* Part 4: the key goes to openssl and ssh-keygen. */
 bool demo_hand_over(struct demo *demo);
 
-/* Part 5: destroys everything and looks again. */
+/* Runs a program, its output to us: of that the begin of its first line, printable. Its exit code, SPAWN_KILLED, or *error when it
+ * cannot be started. */
+int demo_call(const struct spawn *what, char output[DEMO_SHOWN + 1], int *error);
+
+/* Part 5: what is in `handoff` goes through an agent and the verb `exec`. */
+void demo_exec(struct demo *demo, const struct handoff *handoff);
+
+/* Part 6: a secret that reaches its limit. */
+bool demo_expire(struct demo *demo);
+
+/* Part 7: destroys everything and looks again. */
 bool demo_look_again(struct demo *demo);
 
 #endif

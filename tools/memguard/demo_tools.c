@@ -12,7 +12,7 @@
 #include "spawn.h"
 #include "ui.h"
 
-enum { TOOL_MS = 3000, SHOWN = 48 };
+enum { TOOL_MS = 3000 };
 
 #define GIVEN_FILE "/dev/fd/3" /* SPAWN_GIVEN_FD */
 
@@ -34,37 +34,44 @@ static const struct tool digest_by_openssl = {openssl_dgst, "openssl dgst -sha25
                                               "read all of it (openssl cannot use OpenSSH's own form as a key)"};
 static const struct tool use_by_ssh_keygen = {ssh_keygen, "ssh-keygen -y -f " GIVEN_FILE, NULL, true, NULL};
 
-/* The first SHOWN characters of the output, printable, first line only. The rest is read too, so that nobody waits. */
-static size_t read_output(int fd, char output[SHOWN + 1], int64_t deadline_ms) {
+/* The first DEMO_SHOWN characters of the output, printable, first line only. The rest is read too, so that nobody waits. */
+static void read_output(int fd, char output[DEMO_SHOWN + 1], int64_t deadline_ms) {
     char rest[512];
-    ssize_t got = spawn_read(fd, output, SHOWN, deadline_ms);
+    ssize_t got = spawn_read(fd, output, DEMO_SHOWN, deadline_ms);
     size_t length = got > 0 ? (size_t)got : 0;
     output[length] = '\0';
-    if (got == SHOWN)
+    if (got == DEMO_SHOWN)
         while (spawn_read(fd, rest, sizeof rest, deadline_ms) > 0) {
         }
     for (size_t i = 0; i < length; i++)
         if (output[i] < ' ' || output[i] > '~') output[i] = '\0';
-    return strlen(output);
+}
+
+int demo_call(const struct spawn *what, char output[DEMO_SHOWN + 1], int *error) {
+    int ends[2], code = SPAWN_KILLED;
+    pid_t pid = 0;
+    struct spawn with_output = *what;
+    *error = pipe2(ends, O_CLOEXEC) != 0 ? errno : 0;
+    if (*error != 0) return code;
+    with_output.out = ends[1];
+    *error = spawn_start(&with_output, &pid);
+    close(ends[1]);
+    if (*error == 0) {
+        int64_t deadline_ms = spawn_now_ms() + TOOL_MS;
+        read_output(ends[0], output, deadline_ms);
+        code = spawn_wait(pid, deadline_ms);
+    }
+    close(ends[0]);
+    return code;
 }
 
 /* 0, an errno when it cannot be started (ENOENT: not installed), or -1 when it fails. */
-static int run(const struct tool *tool, int given, char output[SHOWN + 1]) {
-    int ends[2];
-    pid_t pid = 0;
-    if (pipe2(ends, O_CLOEXEC) != 0) return errno;
-    const struct spawn what = {.argv = tool->argv, .out = ends[1], .given = given};
-    int error = spawn_start(&what, &pid);
-    close(ends[1]);
-    if (error == 0) {
-        int64_t deadline_ms = spawn_now_ms() + TOOL_MS;
-        size_t length = read_output(ends[0], output, deadline_ms);
-        const char *expected = tool->expected != NULL ? tool->expected : "";
-        if (spawn_wait(pid, deadline_ms) != 0 || length == 0 || strncmp(output, expected, strlen(expected)) != 0)
-            error = -1;
-    }
-    close(ends[0]);
-    return error;
+static int run(const struct tool *tool, int given, char output[DEMO_SHOWN + 1]) {
+    const struct spawn what = {.argv = tool->argv, .given = given};
+    const char *expected = tool->expected != NULL ? tool->expected : "";
+    int error, code = demo_call(&what, output, &error);
+    if (error != 0) return error;
+    return code == 0 && output[0] != '\0' && strncmp(output, expected, strlen(expected)) == 0 ? 0 : -1;
 }
 
 static void show(const struct tool *tool, int error, const char *output) {
@@ -83,7 +90,7 @@ static void show(const struct tool *tool, int error, const char *output) {
 
 /* True when it was there. */
 static bool hand_to(struct demo *demo, const struct tool *tool, const struct handoff *handoff) {
-    char output[SHOWN + 1] = "";
+    char output[DEMO_SHOWN + 1] = "";
     int error = run(tool, handoff->fd, output);
     show(tool, error, output);
     if (error == ENOENT)
@@ -114,6 +121,7 @@ bool demo_hand_over(struct demo *demo) {
     unsigned there = hand_to(demo, openssl, &handoff);
     there += hand_to(demo, &use_by_ssh_keygen, &handoff);
     if (there == 0) demo->incomplete = true;
+    demo_exec(demo, &handoff);
     size_t bytes = handoff.bytes;
     if (!handoff_wipe(&handoff)) return false;
     ui_line("  taken back: overwritten through the mapping we kept; %zu bytes read back as zero", bytes);

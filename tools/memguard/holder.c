@@ -152,10 +152,17 @@ static void tie_to_parent(void) {
     prctl(PR_SET_PTRACER, (unsigned long)getppid(), 0, 0, 0);
 }
 
+static int be_agent(void) {
+    static char verb[] = "agent", option[] = "--foreground";
+    char *argv[] = {verb, option, NULL};
+    return verb_agent.run(2, argv);
+}
+
 static int run(int argc, char **argv) {
     struct held held = {0};
     char command;
     tie_to_parent();
+    if (argc == 2 && strcmp(argv[1], HOLDER_AGENT) == 0) return be_agent();
     if (argc != 3 || !keep_control(argv[2])) return EXIT_USAGE;
     if (!hold(argv[1], &held)) return EXIT_BAD;
     while (read_all(&command, 1))
