@@ -249,8 +249,15 @@ story "no programs"
 has "no programs" "there is no key" "$out"
 
 # ---- nothing is left ----
+# In a place of our own, if there is one in memory: elsewhere other demos may be at work.
+memory=
+if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ] && memory=$(mktemp -d /dev/shm/demo-test-XXXXXX); then
+    XDG_RUNTIME_DIR=$memory
+    export XDG_RUNTIME_DIR
+fi
+trap 'rm -rf "$work" ${memory:+"$memory"}' EXIT
 directories() {
-    for parent in /dev/shm "${XDG_RUNTIME_DIR:-/nonexistent}" "${TMPDIR:-/tmp}"; do
+    for parent in ${memory:-/dev/shm "${XDG_RUNTIME_DIR:-/nonexistent}" "${TMPDIR:-/tmp}"}; do
         find "$parent" -maxdepth 1 -name 'memguard-??????' 2>/dev/null
     done
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { GROUPS = 16, PATHS = 16, AREAS = 128 };
@@ -19,9 +20,16 @@ static struct {
 static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 enum { ENDING_SIGNALS = sizeof ending_signals / sizeof ending_signals[0] };
 
+/* What a killed program was just making it may still make: only then it is removed. */
+static void wait_for_groups(void) {
+    for (size_t i = 0; i < GROUPS; i++)
+        if (groups[i] != 0) waitpid((pid_t)groups[i], NULL, 0);
+}
+
 static void remove_all(void) {
     for (size_t i = 0; i < GROUPS; i++)
         if (groups[i] != 0) kill(-(pid_t)groups[i], SIGKILL);
+    wait_for_groups();
     for (size_t i = PATHS; i-- > 0;)
         if (paths[i][0] != '\0' && unlink(paths[i]) != 0) rmdir(paths[i]);
     for (size_t i = 0; i < AREAS; i++)
