@@ -559,6 +559,19 @@ TEST(little_that_was_read_is_seen) {
     CHECK(count_in_line(row_of("sparse"), "#") == 1);
 }
 
+/* What is in memory of a stack is at its end, where the first calls are. */
+TEST(stacks_are_in_memory_at_their_end) {
+    begin();
+    use_locale("C");
+    add_span(0x1000000, 1 << 20, PICTURE_STACK, "[stack]", 0);
+    add_span(0x2000000, 1 << 20, PICTURE_HEAP, "[heap]", 0);
+    spans[0].read = spans[1].read = 1 << 18;
+    CHECK(print(80, false));
+    const char *stack = row_of("[stack]"), *heap = row_of("[heap]");
+    if (!CHECK(stack != NULL && heap != NULL)) return;
+    CHECK(strcspn(stack, ".") < strcspn(stack, "#") && strcspn(heap, "#") < strcspn(heap, "."));
+}
+
 /* In a bar of n cells: the first, the one in the middle, the last. */
 TEST(a_mark_is_at_its_place) {
     static const uint64_t places[] = {0, 1 << 19, (1 << 20) - 1};
@@ -593,6 +606,19 @@ TEST(mappings_with_hits_have_rows_of_their_own) {
         rows += at[13] != 'x';
     CHECK(rows == 3);
     CHECK(strstr(text, "  X 2\n") != NULL && hits_are_listed());
+}
+
+TEST(many_hits_do_not_make_an_endless_image) {
+    begin();
+    use_locale("C");
+    for (unsigned i = 0; i < HITS; i++) {
+        add_span(0x1000000 + i * 8192, 4096, PICTURE_ANONYMOUS, "anonymous", 0);
+        add_hit(0x1000000 + i * 8192);
+    }
+    CHECK(svg() && is_xml() && svg_adds_up() && labels_fit());
+    CHECK(strstr(text, ">and 760 more, ") != NULL);
+    save("many");
+    CHECK(print(80, false) && hits_are_listed());
 }
 
 TEST(a_hit_in_no_mapping_is_not_lost) {
@@ -656,6 +682,16 @@ TEST(names_are_cleaned) {
     use_locale("C.UTF-8");
     CHECK(print(80, false));
     CHECK(strstr(text, "caf\xc3\xa9\\xe2\\x80\\xae") != NULL);
+    begin();
+    add_span(0x1000, 8192, PICTURE_FILE, "\xc2\xad\xc0\x81\xd2\x83\xc3",
+             0); /* no letters: invisible, overlong, combining */
+    memset(spans[0].name + 7, 'a', sizeof spans[0].name - 8);
+    spans[0].name[sizeof spans[0].name - 1] = '\xc3'; /* half a letter; behind the name would be the other half */
+    const size_t end = offsetof(struct picture_span, name) + sizeof spans[0].name;
+    memset((char *)&spans[0] + end, 0xa9, sizeof spans[0] - end);
+    CHECK(print(250, false) && lines_fit(250, true, false));
+    CHECK(strstr(text, "\n  \\xc2\\xad\\xc0\\x81\\xd2\\x83\\xc3aaa") != NULL);
+    CHECK(svg() && is_xml() && strstr(text, "aaa\\xc3:") != NULL);
 }
 
 TEST(nothing_at_all) {
@@ -853,6 +889,21 @@ TEST(progress_takes_any_numbers) {
     }
 }
 
+TEST(progress_leaves_nothing_of_a_longer_line) {
+    struct progress progress;
+    open_screen(80);
+    progress_begin(&progress, "searching", 0);
+    clock_ms += 1500;
+    progress_step(&progress, UINT64_C(5000000000000));
+    clock_ms += 10000000;
+    progress_step(&progress, 7000000);
+    look();
+    CHECK(shows("searching 7 MB  0 MB/s    ") && strspn(strstr(screen.line, "MB/s") + 4, " ") > 100);
+    progress_end(&progress);
+    close_screen();
+    CHECK(is_blank());
+}
+
 TEST(progress_is_for_terminals_only) {
     struct progress progress;
     int ends[2], kept = dup(STDERR_FILENO);
@@ -913,8 +964,10 @@ int main(int argc, char **argv) {
     RUN(bars_are_on_a_log_scale);
     RUN(little_that_was_refused_is_seen);
     RUN(little_that_was_read_is_seen);
+    RUN(stacks_are_in_memory_at_their_end);
     RUN(a_mark_is_at_its_place);
     RUN(mappings_with_hits_have_rows_of_their_own);
+    RUN(many_hits_do_not_make_an_endless_image);
     RUN(a_hit_in_no_mapping_is_not_lost);
     RUN(rows_add_up);
     RUN(regions_are_told_apart);
@@ -926,6 +979,7 @@ int main(int argc, char **argv) {
     RUN(progress_fits_any_terminal);
     RUN(progress_follows_a_terminal_that_is_resized);
     RUN(progress_takes_any_numbers);
+    RUN(progress_leaves_nothing_of_a_longer_line);
     RUN(progress_is_for_terminals_only);
     RUN(progress_of_a_job_in_the_background_is_silent);
     return check_end();
