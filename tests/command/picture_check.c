@@ -717,6 +717,33 @@ TEST(a_full_disk_is_told) {
     fclose(full);
 }
 
+static int callocs_left = -1; /* -1: any number */
+void *__real_calloc(size_t count, size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+
+void *__wrap_calloc(size_t count, size_t bytes) {
+    if (callocs_left == 0) return NULL;
+    if (callocs_left > 0) callocs_left--;
+    return __real_calloc(count, bytes);
+}
+
+TEST(without_memory_nothing_is_drawn) {
+    unsigned failed = 0;
+    begin();
+    add_span(0x1000, 8192, PICTURE_FILE, "x", 0);
+    for (int calls = 0; calls < 100; calls++) {
+        callocs_left = calls;
+        bool drawn = print(80, false);
+        callocs_left = calls;
+        CHECK(svg() == drawn);
+        callocs_left = -1;
+        if (drawn) break;
+        failed++;
+        CHECK(text[0] == '\0');
+    }
+    CHECK(failed == 4);
+}
+
 /* ---- a terminal and a clock ---- */
 
 static uint64_t clock_ms; /* 0: the real one */
@@ -974,6 +1001,7 @@ int main(int argc, char **argv) {
     RUN(names_are_cleaned);
     RUN(nothing_at_all);
     RUN(a_full_disk_is_told);
+    RUN(without_memory_nothing_is_drawn);
     RUN(a_short_job_shows_no_progress);
     RUN(progress_tells_how_far_it_is);
     RUN(progress_fits_any_terminal);

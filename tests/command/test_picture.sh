@@ -17,7 +17,7 @@ tool=$source/tools/memguard
 build() { # FLAGS...
     "$compiler" -std=gnu11 -O2 -g -Wall -I"$source/include" -I"$source/tests" -iquote "$tool" "$@" "$here/picture_check.c" \
         "$tool/picture.c" "$tool/picture_plan.c" "$tool/picture_words.c" "$tool/picture_svg.c" "$tool/progress.c" \
-        -Wl,--wrap=clock_gettime -o "$work/picture_check" -lpthread
+        -Wl,--wrap=clock_gettime,--wrap=calloc -o "$work/picture_check" -lpthread
 }
 if ! build -fsanitize=address,undefined -fno-sanitize-recover=all 2>/dev/null && ! build; then
     echo "FAILED picture_check.c does not build"

@@ -21,14 +21,15 @@ enum {
     WITH_START = 110,  /* for the first address */
 };
 
-/* The escape sequences of ECMA-48; the first tones are the kinds. */
+/* The first tones are the kinds. */
 enum tone { TONE_PLAIN = PICTURE_KINDS, TONE_STRONG, TONE_FAINT, TONE_HIT, TONE_HIT_NAME, TONE_REFUSED, TONES };
 
+/* Of ECMA-48, SGR. What has none is in the terminal's own colour, which can be seen on its background. */
 static const char *const codes[TONES] = {
-    [PICTURE_CODE] = "34",  [PICTURE_DATA] = "36",      [PICTURE_HEAP] = "32",   [PICTURE_STACK] = "35",
-    [PICTURE_FILE] = "36",  [PICTURE_ANONYMOUS] = "37", [PICTURE_SHARED] = "94", [PICTURE_LOCKED] = "33",
-    [PICTURE_KERNEL] = "2", [PICTURE_REFUSED] = "33",   [TONE_STRONG] = "1",     [TONE_FAINT] = "2",
-    [TONE_HIT] = "1;37;41", [TONE_HIT_NAME] = "1;31",   [TONE_REFUSED] = "33",
+    [PICTURE_CODE] = "34",    [PICTURE_DATA] = "36",   [PICTURE_HEAP] = "32",   [PICTURE_STACK] = "35",
+    [PICTURE_FILE] = "36",    [PICTURE_SHARED] = "94", [PICTURE_LOCKED] = "33", [PICTURE_KERNEL] = "2",
+    [PICTURE_REFUSED] = "33", [TONE_STRONG] = "1",     [TONE_FAINT] = "2",      [TONE_HIT] = "1;37;41",
+    [TONE_HIT_NAME] = "1;31", [TONE_REFUSED] = "33",
 };
 
 /* What is drawn with; UTF-8 or ASCII. */

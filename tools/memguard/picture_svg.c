@@ -142,9 +142,10 @@ static void draw_legend(struct sheet *sheet) {
         snprintf(mark, sizeof mark, SQUARE "fill=\"%s\"", colours[kind]);
         x = draw_key(sheet, x, mark, plan_kind_word((enum picture_kind)kind));
     }
+    if (x > MARGIN) sheet->y += 18;
+    x = draw_key(sheet, MARGIN, "class=\"h\" d=\"M6-2l6 8-6 8-6-8z\"", "found");
     x = draw_key(sheet, x, SQUARE "fill=\"url(#refused)\"", "refused by the kernel");
-    x = draw_key(sheet, x, SQUARE "fill=\"#8c8c88\" fill-opacity=\".25\"", "not in memory");
-    draw_key(sheet, x, "class=\"h\" d=\"M6-2l6 8-6 8-6-8z\"", "found");
+    draw_key(sheet, x, SQUARE "fill=\"#8c8c88\" fill-opacity=\".25\"", "not in memory");
     sheet->y += 22;
     write_text(
         sheet, MARGIN, sheet->y + 10, "f",
