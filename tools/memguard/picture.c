@@ -160,8 +160,7 @@ static void put_sum(struct canvas *canvas, const struct plan *plan) {
     snprintf(text, sizeof text, "%s %s refused by the kernel", canvas->glyph->state[CELL_REFUSED],
              plan_size(sum->refused, size));
     flow(canvas, sum->refused != 0 ? TONE_REFUSED : TONE_PLAIN, text);
-    snprintf(text, sizeof text, "%s %s not in memory", canvas->glyph->state[CELL_ABSENT],
-             plan_size(plan_absent(sum), size));
+    snprintf(text, sizeof text, "%s %s not read", canvas->glyph->state[CELL_ABSENT], plan_size(plan_absent(sum), size));
     flow(canvas, TONE_PLAIN, text);
     snprintf(text, sizeof text, "%s %zu found", canvas->glyph->hit, plan->hit_count);
     flow(canvas, plan->hit_count != 0 ? TONE_HIT_NAME : TONE_PLAIN, text);
@@ -171,7 +170,8 @@ static void put_sum(struct canvas *canvas, const struct plan *plan) {
 static void put_legend(struct canvas *canvas) {
     flow_words(canvas, TONE_FAINT, "The length of a bar is its size on a log scale. In it");
     flow_words(canvas, TONE_FAINT, canvas->glyph->hit);
-    flow_words(canvas, TONE_FAINT, "marks the place; the other parts are amounts.");
+    flow_words(canvas, TONE_FAINT,
+               "marks the place; the other parts are amounts. Not read: not in memory, or not looked at.");
     end_line(canvas);
 }
 
@@ -338,7 +338,7 @@ static void put_hits(struct canvas *canvas, const struct plan *plan) {
     char text[64], size[PLAN_SIZE];
     int address_columns = 12, bytes_columns = 1;
     if (plan->hit_count == 0) {
-        snprintf(text, sizeof text, "Found nowhere in the %s that could be read.", plan_size(plan->sum.read, size));
+        snprintf(text, sizeof text, "Found nowhere in the %s that were read.", plan_size(plan->sum.read, size));
         put(canvas, TONE_STRONG, text);
         end_line(canvas);
         return;

@@ -103,7 +103,7 @@ static unsigned text_width(size_t characters) { return (unsigned)(characters * C
 static void sum_text(const struct plan *plan, char *to, size_t bytes) {
     char size[PLAN_SIZE], read[PLAN_SIZE], refused[PLAN_SIZE], absent[PLAN_SIZE];
     const struct plan_sum *sum = &plan->sum;
-    snprintf(to, bytes, "%zu mapping%s, %s: %s read, %s refused by the kernel, %s not in memory", sum->mappings,
+    snprintf(to, bytes, "%zu mapping%s, %s: %s read, %s refused by the kernel, %s not read", sum->mappings,
              sum->mappings == 1 ? "" : "s", plan_size(sum->bytes, size), plan_size(sum->read, read),
              plan_size(sum->refused, refused), plan_size(sum->bytes - sum->read - sum->refused, absent));
 }
@@ -145,7 +145,7 @@ static void draw_legend(struct sheet *sheet) {
     if (x > MARGIN) sheet->y += 18;
     x = draw_key(sheet, MARGIN, "class=\"h\" d=\"M6-2l6 8-6 8-6-8z\"", "found");
     x = draw_key(sheet, x, SQUARE "fill=\"url(#refused)\"", "refused by the kernel");
-    draw_key(sheet, x, SQUARE "fill=\"#8c8c88\" fill-opacity=\".25\"", "not in memory");
+    draw_key(sheet, x, SQUARE "fill=\"#8c8c88\" fill-opacity=\".25\"", "not read: not in memory, or not looked at");
     sheet->y += 22;
     write_text(
         sheet, MARGIN, sheet->y + 10, "f",
@@ -292,7 +292,7 @@ static void draw_hits(struct sheet *sheet) {
     if (sheet->plan->astray != 0)
         snprintf(text, sizeof text, "Found: %zu, of which %zu in no mapping", count, sheet->plan->astray);
     else
-        snprintf(text, sizeof text, count != 0 ? "Found: %zu" : "Found nowhere in what could be read.", count);
+        snprintf(text, sizeof text, count != 0 ? "Found: %zu" : "Found nowhere in what was read.", count);
     write_text(sheet, MARGIN, sheet->y + 14, count != 0 ? "r" : "b", text);
     sheet->y += 24;
     for (size_t i = 0; i < listed; i++)
