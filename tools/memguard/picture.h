@@ -25,8 +25,8 @@ enum picture_kind {
     PICTURE_KINDS
 };
 
-/* A mapping. What is neither read nor refused is not in memory, or was not looked at. Any order; they may touch, overlap,
- * be empty. */
+/* A mapping. What is neither read nor refused is not in memory, or was not looked at. Any order; they may touch,
+ * overlap, be empty. */
 struct picture_span {
     uint64_t start, end;
     uint64_t read, refused; /* bytes */

@@ -1,6 +1,6 @@
 /* Which rows a picture has. Mappings are sorted by address; the widest gaps between them part regions; mappings of a
- * region that have the same name share a row. When there are too many rows, the largest stay and the others are folded
- * by kind, or, when that is not enough, into one row a region. */
+ * region that have the same name share a row. When there are too many rows, the largest of each kind stay and the others
+ * of the kind are folded into one row; when that is not enough, also the kinds of a region. */
 #include "picture_plan.h"
 
 #include <stdlib.h>
@@ -65,8 +65,8 @@ static unsigned class_of(const struct plan_item *item) {
 /* 0: they may share a row. */
 static int by_likeness(const struct plan_item *a, const struct plan_item *b) {
     int order = compare_numbers(a->region, b->region);
-    if (order == 0) order = compare_numbers(a->fold, b->fold);
     if (order == 0) order = compare_numbers(a->hits != 0, b->hits != 0);
+    if (order == 0) order = compare_numbers(a->fold, b->fold);
     if (order == 0 && a->fold < FOLD_REGION) order = compare_numbers(class_of(a), class_of(b));
     if (order == 0 && a->fold < FOLD_KIND) order = strncmp(a->span->name, b->span->name, sizeof a->span->name);
     if (order == 0) order = compare_numbers(a->alone, b->alone);
@@ -84,8 +84,11 @@ static int by_hit_address(const void *a, const void *b) {
     return order != 0 ? order : compare_numbers((uintptr_t)first->hit, (uintptr_t)second->hit);
 }
 
-static int by_size_descending(const void *a, const void *b) {
-    return compare_numbers(*(const uint64_t *)b, *(const uint64_t *)a);
+/* The largest first. */
+static int by_size(const void *a, const void *b) {
+    const struct plan_row *first = a, *second = b;
+    int order = compare_numbers(second->sum.bytes, first->sum.bytes);
+    return order != 0 ? order : compare_numbers(first->start, second->start);
 }
 
 /* ---- hits ---- */
@@ -190,23 +193,59 @@ static size_t rows_of(const struct plan *plan, bool with_hits) {
     return count;
 }
 
-/* Folds all but the `keep` largest rows, and those that are folded already. `sizes` has room for all. */
-static void fold_rows(struct plan *plan, bool with_hits, size_t keep, enum plan_fold fold, uint64_t *sizes) {
+/* Rows that may become one: of the same region and, for FOLD_KIND, of the same class. */
+static int by_group(const struct plan *plan, const struct plan_row *a, const struct plan_row *b, enum plan_fold fold) {
+    int order = compare_numbers(a->region, b->region);
+    if (order == 0) order = compare_numbers(a->sum.hits != 0, b->sum.hits != 0);
+    if (order == 0 && fold == FOLD_KIND)
+        order = compare_numbers(class_of(&plan->items[a->first]), class_of(&plan->items[b->first]));
+    return order;
+}
+
+/* make_rows has left the rows by region, hits and class. */
+static size_t end_of_group(const struct plan *plan, size_t first, enum plan_fold fold) {
+    size_t end = first + 1;
+    while (end < plan->row_count && by_group(plan, &plan->rows[first], &plan->rows[end], fold) == 0)
+        end++;
+    return end;
+}
+
+/* How many rows there are when each group shows its `shown` largest and one for all the others. */
+static size_t rows_after(const struct plan *plan, bool with_hits, size_t shown, enum plan_fold fold) {
     size_t count = 0;
-    for (size_t i = 0; i < plan->row_count; i++)
-        if (counts(&plan->rows[i], with_hits)) sizes[count++] = plan->rows[i].sum.bytes;
-    qsort(sizes, count, sizeof *sizes, by_size_descending);
-    uint64_t least = keep < count ? sizes[keep] : 0;
-    for (size_t i = 0; i < plan->row_count; i++) {
-        const struct plan_row *row = &plan->rows[i];
-        if (counts(row, with_hits) && (row->fold != FOLD_NAME || row->sum.bytes <= least)) fold_row(plan, row, fold);
+    for (size_t first = 0, end; first < plan->row_count; first = end) {
+        end = end_of_group(plan, first, fold);
+        if (counts(&plan->rows[first], with_hits)) count += end - first <= shown + 1 ? end - first : shown + 1;
+    }
+    return count;
+}
+
+/* Folds what is behind the `shown` largest rows of each group; but one row is no less when it is folded. */
+static void fold_groups(struct plan *plan, bool with_hits, size_t shown, enum plan_fold fold) {
+    for (size_t first = 0, end; first < plan->row_count; first = end) {
+        end = end_of_group(plan, first, fold);
+        if (!counts(&plan->rows[first], with_hits) || end - first <= shown + 1) continue;
+        qsort(plan->rows + first, end - first, sizeof *plan->rows, by_size);
+        for (size_t i = first + shown; i < end; i++)
+            fold_row(plan, &plan->rows[i], fold);
     }
     make_rows(plan);
 }
 
-static void limit_rows(struct plan *plan, bool with_hits, size_t most, uint64_t *sizes) {
-    for (enum plan_fold fold = FOLD_NAME; fold <= FOLD_REGION && rows_of(plan, with_hits) > most; fold++)
-        fold_rows(plan, with_hits, fold == FOLD_NAME ? 0 : most * 2 / 3, fold, sizes);
+static void fold_to(struct plan *plan, bool with_hits, size_t most, enum plan_fold fold) {
+    size_t shown = most;
+    if (rows_of(plan, with_hits) <= most) return;
+    while (shown > 0 && rows_after(plan, with_hits, shown, fold) > most)
+        shown--;
+    fold_groups(plan, with_hits, shown, fold);
+}
+
+/* Rows with hits, one for each mapping, first become one for each name. */
+static void join_hits(struct plan *plan, size_t most) {
+    if (rows_of(plan, true) <= most) return;
+    for (size_t i = 0; i < plan->row_count; i++)
+        fold_row(plan, &plan->rows[i], plan->rows[i].fold);
+    make_rows(plan);
 }
 
 static void finish_rows(struct plan *plan) {
@@ -256,8 +295,11 @@ bool plan_make(struct plan *plan, const struct picture *picture, size_t rows, si
     for (size_t i = 0; i < plan->item_count; i++)
         plan->items[i].alone = plan->items[i].hits != 0;
     make_rows(plan);
-    limit_rows(plan, false, rows, numbers);
-    limit_rows(plan, true, hit_rows, numbers);
+    join_hits(plan, hit_rows);
+    for (unsigned hits = 0; hits < 2; hits++) {
+        fold_to(plan, hits != 0, hits != 0 ? hit_rows : rows, FOLD_KIND);
+        fold_to(plan, hits != 0, hits != 0 ? hit_rows : rows, FOLD_REGION);
+    }
     finish_rows(plan);
     free(numbers);
     return true;

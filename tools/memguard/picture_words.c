@@ -45,7 +45,7 @@ static bool has_one_name(const struct plan *plan, const struct plan_row *row) {
 size_t plan_row_name(const struct plan *plan, const struct plan_row *row, bool utf8, char to[PLAN_TEXT]) {
     const struct picture_span *span = plan->items[row->first].span;
     const char *name = span->name[0] != '\0' ? span->name : "(no name)";
-    if (row->fold != FOLD_NAME && !has_one_name(plan, row)) name = "(various)";
+    if (row->fold != FOLD_NAME && !has_one_name(plan, row)) name = "(others)";
     return plan_clean(to, PLAN_TEXT, name, sizeof span->name, utf8);
 }
 
