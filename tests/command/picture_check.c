@@ -654,6 +654,29 @@ TEST(rows_add_up) {
     CHECK(sums_are_shown());
 }
 
+/* 300 libraries and 300 stacks: the largest of both are shown, the others counted. */
+TEST(the_largest_of_each_kind_stay) {
+    char name[40];
+    unsigned shown[2] = {0, 0}, others = 0;
+    begin();
+    use_locale("C");
+    for (unsigned i = 0; i < 600; i++) {
+        snprintf(name, sizeof name, "%s%03u", i % 2 != 0 ? "stack" : "lib", i);
+        add_span(UINT64_C(0x7f0000000000) + i * UINT64_C(0x400000), 4096 + i * 4096,
+                 i % 2 != 0 ? PICTURE_STACK : PICTURE_CODE, name, 0);
+    }
+    CHECK(print(80, false));
+    for (const char *at = text; (at = strstr(at, "\n  lib")) != NULL; at++)
+        shown[0]++;
+    for (const char *at = text; (at = strstr(at, "\n  stack")) != NULL; at++)
+        shown[1]++;
+    for (const char *at = text; (at = strstr(at, "\n  (others) x")) != NULL; at++)
+        others += (unsigned)atoi(at + 13);
+    CHECK(shown[0] > 10 && shown[0] == shown[1] && others == 600 - 2 * shown[0]);
+    CHECK(row_of("lib598") != NULL && row_of("stack599") != NULL && row_of("lib000") == NULL);
+    CHECK(lines_of(text, text + strlen(text)) <= LINES_WITHOUT_HITS);
+}
+
 TEST(regions_are_told_apart) {
     begin();
     use_locale("C");
@@ -997,6 +1020,7 @@ int main(int argc, char **argv) {
     RUN(many_hits_do_not_make_an_endless_image);
     RUN(a_hit_in_no_mapping_is_not_lost);
     RUN(rows_add_up);
+    RUN(the_largest_of_each_kind_stay);
     RUN(regions_are_told_apart);
     RUN(names_are_cleaned);
     RUN(nothing_at_all);
