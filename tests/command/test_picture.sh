@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 tool=$source/tools/memguard
 
 build() { # FLAGS...
-    "$compiler" -std=gnu11 -O2 -g -Wall -I"$source/include" -I"$source/tests" -iquote "$tool" "$@" "$here/picture_check.c" \
+    "$compiler" -std=gnu11 -O1 -g -Wall -I"$source/include" -I"$source/tests" -iquote "$tool" "$@" "$here/picture_check.c" \
         "$tool/picture.c" "$tool/picture_plan.c" "$tool/picture_words.c" "$tool/picture_svg.c" "$tool/progress.c" \
         -Wl,--wrap=clock_gettime,--wrap=calloc -o "$work/picture_check" -lpthread
 }

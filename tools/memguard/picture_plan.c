@@ -1,6 +1,6 @@
 /* Which rows a picture has. Mappings are sorted by address; the widest gaps between them part regions; mappings of a
- * region that have the same name share a row. When there are too many rows, the largest of each kind stay and the others
- * of the kind are folded into one row; when that is not enough, also the kinds of a region. */
+ * region that have the same name share a row. When there are too many rows, the largest of each kind stay and the
+ * others of the kind are folded into one row; when that is not enough, also the kinds of a region. */
 #include "picture_plan.h"
 
 #include <stdlib.h>
