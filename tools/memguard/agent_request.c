@@ -49,7 +49,12 @@ static bool reply(const struct request *request, enum wire_answer answer) {
 
 /* ---- bytes that come in ---- */
 
-/* There is room: the client may send. */
+static void forget(memguard_secret *secret) {
+    memguard_status status = memguard_secret_destroy(secret);
+    (void)status; /* null: there is none */
+}
+
+/* There is room: the client may send. What has come of bytes that break off is forgotten. */
 static enum wire_answer receive(const struct request *request, memguard_vault *vault, memguard_secret *secret) {
     size_t bytes = (size_t)request->frame.bytes;
     enum wire_answer answer = WIRE_FAILED;
@@ -57,6 +62,7 @@ static enum wire_answer receive(const struct request *request, memguard_vault *v
     if (reply(request, WIRE_GO))
         answer = store_answer(memguard_secret_read_exact(vault, request->client->fd, bytes, MEMGUARD_SEALED, secret));
     serve_wait(request->client, SERVE_FOR_US);
+    if (answer != WIRE_DONE) forget(secret);
     return answer;
 }
 

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 enum {
     STACK_BYTES = 256 * 1024,
     WATCH_MS = 250,  /* how often the clock is looked at while somebody is connected */
+    DESCRIPTORS_KEPT = 14, /* of the process's limit, for what is not a client's */
     PAGES_SHARE = 2, /* clients may take one part in so many of the lockable memory that is left at the start */
     PAGES_LEAST = 8 * 4096,
     PAGES_MOST = 16 << 20,
@@ -31,6 +33,7 @@ static struct {
     pthread_cond_t pages_back;
     void (*request)(struct serve_client *client);
     int wake; /* told when a client has gone */
+    unsigned most; /* clients: SERVE_MOST, or what the limit of descriptors allows */
     unsigned count, hurries, page_waits;
     uint64_t pages, pages_most;
     uint64_t served, refused, cut;
@@ -141,7 +144,7 @@ static void admit(int fd) {
 
 static bool is_full(bool *idle) {
     pthread_mutex_lock(&state.mutex);
-    bool full = state.count == SERVE_MOST;
+    bool full = state.count == state.most;
     *idle = state.count == 0;
     pthread_mutex_unlock(&state.mutex);
     return full;
@@ -175,6 +178,14 @@ static void budget_pages(void) {
     if (state.pages_most > PAGES_MOST) state.pages_most = PAGES_MOST;
 }
 
+/* With fewer descriptors fewer clients are served at once, and the slow are cut as early as elsewhere. */
+static void budget_clients(void) {
+    struct rlimit limit;
+    state.most = SERVE_MOST;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= SERVE_MOST + DESCRIPTORS_KEPT) return;
+    state.most = limit.rlim_cur > DESCRIPTORS_KEPT ? (unsigned)limit.rlim_cur - DESCRIPTORS_KEPT : 1;
+}
+
 static bool set_up(void (*request)(struct serve_client *client)) {
     pthread_condattr_t attributes;
     state.request = request;
@@ -184,6 +195,7 @@ static bool set_up(void (*request)(struct serve_client *client)) {
                 pthread_cond_init(&state.pages_back, &attributes) == 0;
     pthread_condattr_destroy(&attributes);
     budget_pages();
+    budget_clients();
     return good;
 }
 
@@ -235,7 +247,7 @@ void serve_give_pages(uint64_t bytes) {
 void serve_describe(struct wire_status *status) {
     pthread_mutex_lock(&state.mutex);
     status->clients = state.count;
-    status->most_clients = SERVE_MOST;
+    status->most_clients = state.most;
     status->served = state.served;
     status->refused = state.refused;
     status->cut = state.cut;

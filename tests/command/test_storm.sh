@@ -1,0 +1,155 @@
+#!/bin/bash
+# 200 clients at an agent at once for a minute, killed in the middle: nothing lost, nothing leaked, no descriptor left. And what single
+# clients of the same user can do to the others: floods that stop in the middle, announced secrets that do not come, passed descriptors
+# whose closing takes minutes, guesses at the passphrase all at once, many purges at once, few descriptors.
+# In the release build only: elsewhere test_agent.sh has a short storm.
+# usage: test_storm.sh [FOLDER [SECONDS]]
+set -u
+command=${MEMGUARD_COMMAND:?}
+source=${MEMGUARD_SOURCE:?}
+storm_seconds=${2:-60}
+here=$source/tests/command
+passed=0 failed=0 skipped=0
+case ${MEMGUARD_BUILD:?} in
+*/release) ;;
+*)
+    echo "SKIPPED the storm of a minute: it belongs to the release build; a short one is in test_agent.sh"
+    echo "0 passed, 0 failed, 1 skipped"
+    exit 0
+    ;;
+esac
+
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); echo "FAIL $1"; }
+skip() { skipped=$((skipped + 1)); echo "SKIP $1"; }
+check() { if [ "$2" = "$3" ]; then pass; else fail "$1: '$2', not '$3'"; fi; }
+most() { if [ "$2" -le "$3" ]; then pass; else fail "$1: $2, more than $3"; fi; }
+
+work=$(mktemp -d) || exit 1
+cp "$command" "$work/memguard-in-storm" # by this name our agents are known
+command=$work/memguard-in-storm
+export XDG_RUNTIME_DIR=$work/run
+mkdir -m 700 "$XDG_RUNTIME_DIR"
+unset MEMGUARD_BACKEND MEMGUARD_ASKPASS SSH_ASKPASS
+socket=$XDG_RUNTIME_DIR/memguard/agent.sock
+out=$work/out
+
+agents() {
+    local line words
+    for line in /proc/[0-9]*/cmdline; do
+        mapfile -d '' -t words 2>/dev/null <"$line" || continue
+        case "${words[*]-}" in *"$work/memguard-in-storm agent"*) basename "${line%/cmdline}" ;; esac
+    done
+}
+clean_up() {
+    local pid
+    for pid in $(jobs -p) $(agents); do kill -KILL "$pid" 2>/dev/null; done
+    wait 2>/dev/null
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 1' INT TERM
+
+memguard() { # NAME CODE ARGUMENTS...
+    local name=$1 expected=$2
+    shift 2
+    timeout 60 "$command" "$@" >"$out" 2>"$work/err"
+    check "$name: exit code" "$?" "$expected"
+}
+fact() { "$command" status --json 2>/dev/null | tr ',{}' '\n\n\n' | sed -n "s/^\"$1\":\"*\([^\"]*\)\"*$/\1/p"; }
+of_process() { awk -v what="$1:" '$1 == what { print $2 }' "/proc/$agent/status"; }
+wait_for() { # SECONDS COMMAND...
+    local until=$((SECONDS + $1))
+    shift
+    while ! "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$until" ] || return 1
+        sleep 0.05
+    done
+}
+is_calm() { [ "$(fact clients)" = 1 ]; } # the one that asks
+storm() { "$work/storm" "$socket" "$@"; }
+
+if ! "${CC:-cc}" -std=gnu11 -O2 -Wall -I"$source/include" -iquote "$source/tools/memguard" -o "$work/storm" \
+    "$here/agent_storm.c" "$source/tools/memguard/wire.c"; then
+    fail "the clients do not build"
+    echo "$passed passed, $failed failed, $skipped skipped"
+    exit 1
+fi
+head -c 64 /dev/urandom >"$work/key"
+head -c 1000000 /dev/urandom >"$work/large"
+
+# ---- the storm ----
+memguard "set" 0 set storm-key --file "$work/key"
+memguard "set of a large one" 0 set storm-large --file "$work/large"
+agent=$(fact pid)
+storm 5 # what the agent keeps for the next clients is there after it
+wait_for 30 is_calm
+descriptors=$(fact descriptors) threads=$(of_process Threads) resident=$(of_process VmRSS)
+locked=$(of_process VmLck) in_use=$(fact lock_in_use_bytes) secrets=$(fact secrets)
+storm "$storm_seconds" >"$work/storm.out" 2>&1
+check "200 clients for $storm_seconds s, killed in the middle: nothing is lost, nobody waits for ever" "$?" 0
+cat "$work/storm.out"
+check "after the storm: everybody has left" "$(wait_for 30 is_calm && echo calm)" calm
+check "after the storm: the same agent" "$(fact pid)" "$agent"
+check "after the storm: no descriptor is left" "$(fact descriptors)" "$descriptors"
+check "after the storm: no thread is left" "$(of_process Threads)" "$threads"
+check "after the storm: no secret too many or too few" "$(fact secrets)" "$secrets"
+most "after the storm: protected memory in use, in bytes" "$(fact lock_in_use_bytes)" $((in_use + 1048576))
+most "after the storm: locked memory, in KiB" "$(of_process VmLck)" $((locked + 1024))
+most "after the storm: memory of the process, in KiB" "$(of_process VmRSS)" $((resident + 16384))
+"$command" get storm-key >"$out"
+check "after the storm: a secret from before" "$(cmp "$out" "$work/key" && echo same)" same
+"$command" get storm-large >"$out"
+check "after the storm: a large one" "$(cmp "$out" "$work/large" && echo same)" same
+
+# ---- single clients ----
+storm linger >"$work/linger" &
+lingerer=$!
+wait_for 30 test -s "$work/linger"
+memguard "beside a client whose descriptors take minutes to close" 0 get storm-key
+kill "$lingerer"
+wait "$lingerer" 2>/dev/null
+wait_for 30 is_calm
+check "passed descriptors are not kept" "$(fact descriptors)" "$descriptors"
+"$command" rm --all
+for i in {1..10}; do head -c 1000000 /dev/zero | "$command" set "full$i"; done
+storm flood 300 25 >"$work/flood" &
+flood=$!
+wait_for 30 grep -q flooded "$work/flood"
+began=$SECONDS
+memguard "behind 300 clients that stop in the middle, always anew: set" 0 set key --file "$work/key"
+memguard "behind 300 clients that stop in the middle, always anew: get" 0 get key
+check "behind 300 clients: the same bytes" "$(cmp "$out" "$work/key" && echo same)" same
+echo "behind 300 clients that stop in the middle: set and get took $((SECONDS - began)) s"
+kill "$flood"
+wait "$flood" 2>/dev/null
+check "after the flood: everybody has left" "$(wait_for 60 is_calm && echo calm)" calm
+check "after the flood: no descriptor is left" "$(fact descriptors)" "$descriptors"
+if [ "$(fact can_lock)" = true ]; then
+    echo right | memguard "lock" 0 lock --passphrase-fd 0
+    storm guess 40
+    check "40 wrong passphrases at once: one is looked at" "$?" 0
+    storm guess 40
+    check "40 more: too soon" "$?" 0
+    check "still locked" "$(fact locked)" true
+else
+    skip "guesses at the passphrase: built without libargon2"
+fi
+for _ in {1..10}; do "$command" purge 2>/dev/null & done
+wait
+check "ten purges at once: it has ended" "$(agents)" ""
+
+# ---- few descriptors ----
+(ulimit -n 16 && "$command" agent)
+memguard "an agent with 16 descriptors: set" 0 set key --file "$work/key"
+storm flood 30 20 >"$work/flood" &
+flood=$!
+wait_for 30 grep -q flooded "$work/flood"
+memguard "an agent with 16 descriptors, behind 30 clients that stop: get" 0 get key
+kill "$flood"
+wait "$flood" 2>/dev/null
+wait_for 60 is_calm
+memguard "purge" 0 purge
+check "no agent is left" "$(agents)" ""
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
