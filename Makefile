@@ -1,7 +1,7 @@
 # Short ways to what CMake and the scripts do. `make help` lists them.
 PREFIX ?= /usr/local
 DESTDIR ?=
-.PHONY: help all build demo test test-long bench lint install clean
+.PHONY: help all build demo test test-long fuzz bench lint install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -23,6 +23,12 @@ test: ## all tests and checks: release builds and sanitizers
 test-long: ## the same and the tests that take hours
 	@scripts/setup test
 	@scripts/test long
+
+fuzz: ## the protocol of the agent, for 10 minutes (FUZZ_SECONDS=...), with a corpus in build/corpus
+	@scripts/setup test
+	@scripts/build release
+	@MEMGUARD_SOURCE="$(CURDIR)" MEMGUARD_BUILD="$(CURDIR)/build/release" \
+		bash tests/command/test_fuzz_agent.sh . "$(or $(FUZZ_SECONDS),600)" "$(CURDIR)/build/corpus"
 
 bench: ## how fast it is, next to others (BENCH_FLAGS=--quick)
 	@scripts/setup bench
