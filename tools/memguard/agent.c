@@ -221,15 +221,14 @@ static bool listen_there(struct agent *agent) {
     return false;
 }
 
-/* While there is still a terminal to ask at. */
+/* While there is still a terminal to ask at, and signals still do to a prompt what they do elsewhere. */
 static bool prepare_suspend(const struct agent *agent) {
     MEMGUARD_AUTO memguard_secret passphrase = {0};
     if (!agent->lock_on_suspend) return true;
     if (client_passphrase(store_work(), agent->passphrase, true, &passphrase) != EXIT_GOOD) return false;
     memguard_status status = lock_keep(passphrase);
-    if (status == MEMGUARD_OK) return suspend_watch();
-    ui_library_error("the passphrase", status);
-    return false;
+    if (status != MEMGUARD_OK) ui_library_error("the passphrase", status);
+    return status == MEMGUARD_OK;
 }
 
 static int hold(struct agent *agent) {
@@ -238,7 +237,8 @@ static int hold(struct agent *agent) {
     ask_set_up(agent->foreground && isatty(STDIN_FILENO) ? STDIN_FILENO : -1);
     socket_directory = agent->directory;
     request_on_purge(end_now);
-    if (!catch_ends() || !prepare_suspend(agent) || !listen_there(agent)) return EXIT_BAD;
+    if (!prepare_suspend(agent) || !catch_ends()) return EXIT_BAD;
+    if ((agent->lock_on_suspend && !suspend_watch()) || !listen_there(agent)) return EXIT_BAD;
     if (chdir("/") != 0 || !tell_ready(agent)) return EXIT_BAD;
     serve(agent->listener, request_serve);
     return EXIT_BAD; /* serve does not return unless the socket is lost */

@@ -7,6 +7,7 @@
 #include <memguard/io.h>
 #include <memguard/process.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "ui.h"
 
 enum { START_PATIENCE_MS = 10000, START_STEP_MS = 20, KEPT_VARIABLES = 64 };
+enum { PROMPT_MOST = 4094 }; /* more a terminal does not give in one line */
 
 static int make_vault(uint32_t hardening, memguard_vault **vault) {
     memguard_harden_report report = MEMGUARD_HARDEN_REPORT_INIT;
@@ -297,11 +299,39 @@ static memguard_status read_line(memguard_vault *vault, int fd, memguard_secret 
     return status == MEMGUARD_ERR_SHORT && line->id != 0 ? MEMGUARD_OK : status; /* a last line without its end */
 }
 
+static volatile sig_atomic_t broken_off_by;
+
+static void break_off(int signal_number) { broken_off_by = signal_number; }
+
+/* A signal that ends or stops us breaks it off instead: so that the terminal shows again what is typed. */
+static memguard_status prompt_once(memguard_vault *vault, const memguard_prompt_options *options,
+                                   memguard_secret *answer) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+    enum { SIGNALS = sizeof signals / sizeof signals[0] };
+    struct sigaction before[SIGNALS], action = {.sa_handler = break_off};
+    bool set[SIGNALS];
+    broken_off_by = 0;
+    for (size_t i = 0; i < SIGNALS; i++)
+        set[i] = sigaction(signals[i], NULL, &before[i]) == 0 && before[i].sa_handler != SIG_IGN &&
+                 sigaction(signals[i], &action, NULL) == 0;
+    memguard_status status = memguard_prompt(vault, options, MEMGUARD_SEALED, answer);
+    for (size_t i = 0; i < SIGNALS; i++)
+        if (set[i]) sigaction(signals[i], &before[i], NULL);
+    return status;
+}
+
+/* Then the signal does what it does; after a stop it is asked again. */
 static memguard_status prompt(memguard_vault *vault, const char *text, memguard_secret *answer) {
     memguard_prompt_options options = MEMGUARD_PROMPT_OPTIONS_INIT;
+    memguard_status status;
     options.text = text;
     options.flags = MEMGUARD_PROMPT_NEED_TERMINAL;
-    return memguard_prompt(vault, &options, MEMGUARD_SEALED, answer);
+    options.most = PROMPT_MOST;
+    do {
+        status = prompt_once(vault, &options, answer);
+        if (broken_off_by != 0) raise(broken_off_by);
+    } while (status == MEMGUARD_ERR_INTERRUPTED && broken_off_by == SIGTSTP);
+    return status;
 }
 
 static int compare(const void *bytes, size_t size, void *arg) {
