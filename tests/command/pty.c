@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SHOWN_MOST = 1 << 16, PATIENCE_S = 60 };
+enum { SHOWN_MOST = 1 << 16, PATIENCE_S = 150 };
 
 static char shown[SHOWN_MOST + 1];
 static size_t have;

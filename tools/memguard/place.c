@@ -61,8 +61,16 @@ static int open_base(void) {
     return -1;
 }
 
+/* The way to the socket: see address_of. */
+static bool has_proc(void) {
+    if (access("/proc/self/fd", X_OK) == 0) return true;
+    ui_error("/proc is not there, by which the agent is reached: %s", strerror(errno));
+    errno = EPERM; /* it is said */
+    return false;
+}
+
 int place_open(bool make) {
-    int base = open_base();
+    int base = has_proc() ? open_base() : -1;
     if (base < 0) return -1;
     bool there = !make || mkdirat(base, NAME, S_IRWXU) == 0 || errno == EEXIST;
     int fd = there ? open_ours(base, NAME, "the directory " NAME " in the runtime directory", S_IRWXG | S_IRWXO) : -1;
