@@ -1,4 +1,4 @@
-# What `make install` puts where: header, libraries, pkg-config file, CMake package, command, manual pages.
+# What `make install` puts where: header, libraries, pkg-config file, CMake package, command with its other names and completions, manual pages.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/memguard)
 
@@ -10,6 +10,9 @@ if(TARGET memguard_command)
     foreach(link memguard-askpass git-credential-memguard) # see run_link in tools/memguard/main.c
         install(FILES ${PROJECT_BINARY_DIR}/${link} DESTINATION ${CMAKE_INSTALL_BINDIR})
     endforeach()
+    install(FILES tools/completions/memguard.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME memguard)
+    install(FILES tools/completions/_memguard DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+    install(FILES tools/completions/memguard.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 endif()
 foreach(section 1 3 7)
     file(GLOB pages CONFIGURE_DEPENDS docs/man/*.${section})
