@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -27,10 +28,21 @@ static struct {
     int terminal;
 } ask = {.mutex = PTHREAD_MUTEX_INITIALIZER, .count_mutex = PTHREAD_MUTEX_INITIALIZER, .terminal = -1};
 
+/* Our own askpass would ask at its controlling terminal, which is the agent's, or none. */
+static bool is_ourselves(const char *program) {
+    struct stat other, own;
+    return stat(program, &other) == 0 && stat("/proc/self/exe", &own) == 0 && other.st_dev == own.st_dev &&
+           other.st_ino == own.st_ino;
+}
+
+static bool is_usable(const char *program) {
+    return program != NULL && program[0] == '/' && access(program, X_OK) == 0 && !is_ourselves(program);
+}
+
 void ask_set_up(int terminal) {
     const char *program = getenv("MEMGUARD_ASKPASS");
     if (program == NULL) program = getenv("SSH_ASKPASS");
-    ask.program = program != NULL && program[0] == '/' && access(program, X_OK) == 0 ? program : NULL;
+    ask.program = is_usable(program) ? program : NULL;
     ask.terminal = terminal;
     /* In the background a question at the terminal would stop the whole agent. */
     if (terminal >= 0 && (signal(SIGTTIN, SIG_IGN) == SIG_ERR || signal(SIGTTOU, SIG_IGN) == SIG_ERR)) ask.terminal = -1;

@@ -58,14 +58,14 @@ static int version(int argc, char **argv) {
     return ui_finish(EXIT_GOOD);
 }
 
-/* With standard streams closed, files opened later would take their numbers. */
+/* With standard streams closed, files opened later would take their numbers. What takes their place here fails when it is used, so
+ * that nobody is told that something was written which was not. */
 static int open_standard_streams(void) {
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC); /* what was closed stays closed for programs that we run */
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd > STDERR_FILENO) close(fd);
-    return fd >= 0;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        const int mode = (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC; /* closed also for programs that we run */
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode) != fd) return 0;
+    }
+    return 1;
 }
 
 /* ssh and the like give the prompt alone, whatever it begins with. */

@@ -2,7 +2,9 @@
 #include "ui.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,8 +109,14 @@ const char *ui_bytes(uint64_t bytes, char text[24]) {
     return text;
 }
 
+/* The reader has seen enough: that is no failure of ours. */
+static bool has_reader_left(void) {
+    struct pollfd look = {.fd = STDOUT_FILENO};
+    return poll(&look, 1, 0) == 1 && (look.revents & POLLERR) != 0;
+}
+
 int ui_finish(int code) {
-    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || has_reader_left()) return code;
     ui_error("standard output could not be written");
     return code == EXIT_GOOD ? EXIT_BAD : code;
 }
