@@ -30,6 +30,7 @@ static int show(const char *text) {
     char shown[SHOWN_MOST];
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     terminal_clean(text, shown, sizeof shown);
+    if (fd >= 0) tcflush(fd, TCIFLUSH); /* what was typed before a question answers nothing */
     size_t size = strlen(shown);
     if (fd >= 0 && write(fd, shown, size) == (ssize_t)size) return fd;
     ui_error("nobody can be asked: the terminal: %s", strerror(errno));
@@ -46,7 +47,6 @@ bool terminal_show(const char *text) {
 static bool read_line(int fd, char *answer, size_t size) {
     size_t count = 0;
     char c = '\0';
-    tcflush(fd, TCIFLUSH); /* what was typed before the question answers nothing */
     while (c != '\n') {
         ssize_t got = read(fd, &c, 1);
         if (got < 0 && errno == EINTR) continue;
