@@ -216,6 +216,7 @@ is "after all that no other" "$(names)" "git:https://alice@a.example "
 helper "store without a password" 0 store < <(lines protocol=https host=a.example username=alice)
 helper "store without a host" 1 store < <(lines protocol=https username=alice password=x)
 is "neither stored anything" "$(names)" "git:https://alice@a.example "
+helper "input closed" 1 store <&-
 helper "an action that is not known yet" 0 approve-all </dev/null
 helper "no action" 2 </dev/null
 helper "a bad time" 2 --ttl 8 store </dev/null

@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2046,SC2086,SC2207 # words are split on purpose: candidates hold no white space, but for those of files, which are read line by line
-# Completion of memguard for bash: verbs, options, their values, names of secrets. An agent is asked for names, never started.
+# Completion of memguard for bash: verbs, options, their values, names of secrets. An agent is asked for names, never started, by
+# the memguard of the PATH, whatever stands in the line.
 # Installed as <prefix>/share/bash-completion/completions/memguard. Needs nothing of bash-completion, but uses it after `exec --`.
 
 _memguard_verbs='agent set get exec ls rm status lock unlock purge askpass git-credential doctor scan demo help'
@@ -36,8 +37,8 @@ _memguard_kind() { # verb option
     esac
 }
 
-_memguard_names() { "$command" ls --json 2>/dev/null </dev/null | sed -n 's/.*"name":"\([^"]*\)".*/\1/p'; }
-_memguard_ids() { "$command" doctor --list 2>/dev/null </dev/null | sed -n 's/^\([a-z][a-z0-9-]*\) .*/\1/p'; }
+_memguard_names() { command memguard ls --json 2>/dev/null </dev/null | sed -n 's/.*"name":"\([^"]*\)".*/\1/p'; }
+_memguard_ids() { command memguard doctor --list 2>/dev/null </dev/null | sed -n 's/^\([a-z][a-z0-9-]*\) .*/\1/p'; }
 
 # The words of the list that begin with what was typed, each with what stands before it in the same word.
 _memguard_offer() { # before typed words...
@@ -109,12 +110,12 @@ _memguard_trim() { # typed
 }
 
 _memguard() {
-    local command verb typed last kind at words
+    local verb typed last kind at words
     # Not COMP_WORDS, which are divided at : and = too.
     read -ra words <<<"${COMP_LINE:0:COMP_POINT}"
     [[ ${COMP_LINE:0:COMP_POINT} != *[[:space:]] ]] || words+=('')
     COMPREPLY=()
-    command=${words[0]/#\~/$HOME} verb=${words[1]-} typed=${words[${#words[@]} - 1]} last=${words[${#words[@]} - 2]}
+    verb=${words[1]-} typed=${words[${#words[@]} - 1]} last=${words[${#words[@]} - 2]}
     if [ "${#words[@]}" -le 2 ]; then
         _memguard_offer '' "$typed" $_memguard_verbs
         [[ $typed != -* ]] || _memguard_offer '' "$typed" --help --version

@@ -1,4 +1,5 @@
-# Completion of memguard for fish: verbs, options, their values, names of secrets. An agent is asked for names, never started.
+# Completion of memguard for fish: verbs, options, their values, names of secrets. An agent is asked for names, never started, by
+# the memguard of the PATH, whatever stands in the line.
 # Installed as <prefix>/share/fish/vendor_completions.d/memguard.fish.
 
 function __memguard_verb # the verb that was given, if any
@@ -12,9 +13,8 @@ function __memguard_in_command # after `exec ... --`
     set -l words (commandline -opc)
     test "$words[2]" = exec; and contains -- -- $words
 end
-function __memguard_run # the program that is being completed
-    set -l words (commandline -opc)
-    eval (string replace -r '^~' $HOME -- $words[1]) $argv 2>/dev/null </dev/null
+function __memguard_run
+    command memguard $argv 2>/dev/null </dev/null
 end
 function __memguard_names
     __memguard_run ls --json | string match -rg '"name":"([^"]*)"'

@@ -18,14 +18,17 @@ static bool refuse(const char *why) {
     return false;
 }
 
-/* One byte, or -1: the end. */
+enum { AT_END = -1, UNREADABLE = -2 };
+
+/* One byte, or one of these. */
 static int read_byte(int fd) {
     unsigned char byte;
     ssize_t got;
     do
         got = read(fd, &byte, 1);
     while (got < 0 && errno == EINTR);
-    return got == 1 ? byte : -1;
+    if (got < 0) return UNREADABLE;
+    return got == 1 ? byte : AT_END;
 }
 
 /* Up to the '='. `key` is "" at the end of the input. */
@@ -36,8 +39,9 @@ static bool read_key(int fd, char key[CREDENTIAL_KEY_MOST + 1]) {
         key[size++] = (char)byte;
     key[size] = '\0';
     if (byte == '=' && size > 0) return true;
-    if ((byte == '\n' || byte == -1) && size == 0) return true;
+    if ((byte == '\n' || byte == AT_END) && size == 0) return true;
     memguard_wipe(key, CREDENTIAL_KEY_MOST + 1); /* it may be anything */
+    if (byte == UNREADABLE) return refuse("standard input cannot be read");
     return refuse("a line that does not begin with a key and '='");
 }
 
