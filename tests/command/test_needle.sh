@@ -13,7 +13,7 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 tool=$source/tools/memguard
 if ! "$compiler" -std=gnu11 -O2 -Wall -I"$source/include" -I"$source/tests" -iquote "$tool" \
-    "$here/needle_check.c" "$tool/needle.c" "$tool/scan.c" -o "$work/needle_check" -lpthread; then
+    "$here/needle_check.c" "$tool/needle.c" "$tool/scan.c" "$tool/maps.c" -o "$work/needle_check" -lpthread; then
     echo "FAIL needle_check.c does not build"
     echo "0 passed, 1 failed, 0 skipped"
     exit 1

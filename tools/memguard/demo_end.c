@@ -18,7 +18,7 @@
 
 enum { BUFFER_BYTES = 65536, PLACES = 2 };
 
-static uint8_t hidden[NEEDLE_BLOB_BYTES], mask[NEEDLE_BLOB_BYTES], buffer[BUFFER_BYTES];
+static uint8_t hidden[NEEDLE_SMALL_BLOB], mask[NEEDLE_SMALL_BLOB], buffer[BUFFER_BYTES];
 
 static int hide_scrubbed(void *arg) {
     struct demo *demo = arg;
@@ -182,7 +182,7 @@ bool demo_look_again(struct demo *demo) {
     struct scan_result results[PLACES];
     ui_heading("7. Everything destroyed, and searched for again");
     if (!destroy(demo)) return false; /* the needles are hidden since part 6 */
-    const struct scan_job job = {&demo->needles, buffer, sizeof buffer, 0};
+    const struct scan_job job = {&demo->needles, buffer, sizeof buffer, 0, NULL};
     const struct subject *child = &demo->subjects[DEMO_VAULT];
     scan_memory(getpid(), &job, &results[0]);
     memguard_wipe(buffer, sizeof buffer);

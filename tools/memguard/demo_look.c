@@ -47,14 +47,14 @@ struct building {
 
 static int add_random(const void *bytes, size_t size, void *arg) {
     struct building *building = arg;
-    return needle_add(&building->demo->needles, building->blob, NEEDLE_SECRET, bytes, size);
+    return needle_add(&building->demo->needles, building->blob, NEEDLE_SECRET, NULL, bytes, size);
 }
 
 static int add_key(const void *bytes, size_t size, void *arg) {
     struct building *building = arg;
     for (unsigned i = 0; i < KEY_SAMPLES; i++) {
         size_t at;
-        if (!key_sample(bytes, size, i, &at) || !needle_add(&building->demo->needles, building->blob, NEEDLE_KEY,
+        if (!key_sample(bytes, size, i, &at) || !needle_add(&building->demo->needles, building->blob, NEEDLE_KEY, NULL,
                                                             (const uint8_t *)bytes + at, KEY_SAMPLE_BYTES))
             return 0;
     }
@@ -63,7 +63,7 @@ static int add_key(const void *bytes, size_t size, void *arg) {
 
 static memguard_status build(struct building *building) {
     struct demo *demo = building->demo;
-    int good = needle_add(&demo->needles, building->blob, NEEDLE_CONTROL, demo->control, sizeof demo->control);
+    int good = needle_add(&demo->needles, building->blob, NEEDLE_CONTROL, NULL, demo->control, sizeof demo->control);
     memguard_status status = MEMGUARD_OK;
     if (good) status = memguard_secret_use(demo->random, add_random, building, &good);
     if (good && status == MEMGUARD_OK && demo->key.secret.id != 0)
@@ -78,7 +78,8 @@ static memguard_status make_needles(struct demo *demo) {
     MEMGUARD_AUTO_VIEW memguard_view view = {0};
     memguard_status status = memguard_secret_random(demo->vault, HOLDER_SECRET_BYTES, MEMGUARD_SEALED, &demo->random);
     if (status == MEMGUARD_OK)
-        status = memguard_secret_create(demo->vault, NEEDLE_BLOB_BYTES, MEMGUARD_SEALED, &demo->blob);
+        status = memguard_secret_create(demo->vault, needle_plan(&demo->needles, NEEDLE_SMALL_TEXT, NEEDLE_WINDOW),
+                                        MEMGUARD_SEALED, &demo->blob);
     if (status == MEMGUARD_OK) status = memguard_secret_acquire(demo->blob, MEMGUARD_WRITE, &view);
     if (status != MEMGUARD_OK) return status;
     struct building building = {demo, view.data};
@@ -107,7 +108,7 @@ static memguard_status begin_look(struct look *look) {
     status = make_buffer(look, BUFFER_BYTES);
     if (status == MEMGUARD_ERR_LOCK_LIMIT) status = make_buffer(look, BUFFER_LEAST_BYTES);
     look->demo->needles.blob = look->blob.data;
-    look->job = (struct scan_job){&look->demo->needles, look->buffer.data, look->buffer.size, 0};
+    look->job = (struct scan_job){&look->demo->needles, look->buffer.data, look->buffer.size, 0, NULL};
     return status;
 }
 
@@ -159,6 +160,14 @@ static bool look_at_all(struct look *look) {
     look_at_process(look, vault, ROW_OPEN);
     look_at_cores(look, vault, 1, ROW_OPEN);
     return subject_tell(vault, HOLDER_CLOSE);
+}
+
+static int look_at_all_scrubbed(void *arg) { return look_at_all(arg); }
+
+/* What the search finds of the secret it has had in registers, and they on the stack. */
+static bool look_and_scrub(struct look *look) {
+    int good = 0;
+    return memguard_call_scrubbed(look_at_all_scrubbed, look, &good) == MEMGUARD_OK && good;
 }
 
 /* ---- judging ---- */
@@ -308,7 +317,7 @@ bool demo_look(struct demo *demo) {
     if (!start_subjects(demo)) return false;
     status = begin_look(&look);
     if (status != MEMGUARD_OK) ui_library_error("the scan", status);
-    bool good = status == MEMGUARD_OK && look_at_all(&look);
+    bool good = status == MEMGUARD_OK && look_and_scrub(&look);
     end_look(&look);
     if (!good) return false;
     show_table(&look);

@@ -7,26 +7,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { PAGEMAP_ENTRIES = 512, SPARSE_BYTES = 1024 * 1024 };
 #define PAGEMAP_PRESENT_OR_SWAPPED (UINT64_C(3) << 62)
+#define PAGEMAP_GUARD (UINT64_C(1) << 58)
 #define PAGEMAP_LARGEST (UINT64_C(64) << 30) /* longer mappings (of sanitizers, say) are given up on */
-
-struct mapping {
-    uint64_t start, end;
-    uint64_t inode;
-    char name[SCAN_WHERE];
-};
 
 /* One scan in progress. The buffer holds the tail of what came before, then what is read next. */
 struct scan {
     const struct scan_job *job;
     struct scan_result *result;
+    pid_t pid;
     int memory, pagemap;
-    size_t tail; /* bytes at the start of the buffer that were searched already */
+    size_t tail;      /* bytes at the start of the buffer that were searched already */
+    uint64_t address; /* of what is read next */
     uint64_t page;
     uint64_t entries_at; /* page number of entries[0]; UINT64_MAX: none are loaded */
     uint64_t entries[PAGEMAP_ENTRIES];
@@ -44,29 +40,75 @@ static void note_improvement(struct scan_result *result, const struct needle_hit
         if (result->hit[k].bytes > before[k].bytes) snprintf(result->where[k], SCAN_WHERE, "%s", where);
 }
 
-/* Searches the tail and the `bytes` behind it, and keeps the new tail. */
-static void search_more(struct scan *scan, size_t bytes, const char *where) {
+static void search_and_note(struct scan *scan, size_t all, const char *where) {
     struct scan_result *result = scan->result;
     struct needle_hit before[NEEDLE_KINDS];
-    size_t all = scan->tail + bytes;
     memcpy(before, result->hit, sizeof before);
     needle_search(scan->job->needles, scan->job->buffer, all, result->hit);
     note_improvement(result, before, where);
-    result->read_bytes += bytes;
+}
+
+static void pass_on(const struct needle_find *find, void *arg) {
+    const struct scan *scan = arg;
+    scan->job->sink->found(scan->job->sink->arg, scan->address - scan->tail + find->at, find);
+}
+
+static void tell_read(const struct scan *scan, uint64_t bytes) {
+    const struct scan_sink *sink = scan->job->sink;
+    if (sink != NULL && sink->read != NULL) sink->read(sink->arg, bytes);
+}
+
+/* Searches the tail and the `bytes` behind it, and keeps the new tail. */
+static void search_more(struct scan *scan, size_t bytes, const char *where) {
+    size_t all = scan->tail + bytes;
+    if (scan->job->sink != NULL)
+        needle_find(scan->job->needles, scan->job->buffer, all, pass_on, scan);
+    else
+        search_and_note(scan, all, where);
+    scan->result->read_bytes += bytes;
+    scan->address += bytes;
     scan->tail = all < NEEDLE_LONGEST ? all : NEEDLE_LONGEST;
     memmove(scan->job->buffer, scan->job->buffer + all - scan->tail, scan->tail);
+    tell_read(scan, bytes);
 }
 
 /* ---- files ---- */
 
-static void scan_descriptor(int fd, const struct scan_job *job, struct scan_result *result) {
-    struct scan scan = {.job = job, .result = result};
-    for (;;) {
-        ssize_t got = read(fd, job->buffer + scan.tail, job->buffer_bytes - scan.tail);
-        if (got < 0 && errno == EINTR) continue;
+/* Passes over a hole. Files that have none, or cannot say, are read as they are. */
+static uint64_t next_data(struct scan *scan, int fd, uint64_t at) {
+    off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) return UINT64_MAX;
+    if (data < 0 || (uint64_t)data <= at) return at;
+    scan->tail = 0;
+    scan->address += (uint64_t)data - at;
+    tell_read(scan, (uint64_t)data - at);
+    return (uint64_t)data;
+}
+
+/* read(2) where a descriptor has no offset, as a pipe; else pread(2). */
+static ssize_t read_some(int fd, void *to, size_t most, uint64_t at, bool seekable) {
+    ssize_t got;
+    do
+        got = seekable ? pread(fd, to, most, (off_t)at) : read(fd, to, most);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+void scan_descriptor(int fd, uint64_t at, uint64_t end, uint64_t address, const struct scan_job *job,
+                     struct scan_result *result) {
+    struct scan scan = {.job = job, .result = result, .address = address};
+    const bool seekable = lseek(fd, 0, SEEK_CUR) >= 0;
+    while (at < end) {
+        uint64_t data = seekable ? next_data(&scan, fd, at) : at;
+        if (data >= end) return;
+        at = data;
+        uint64_t most = job->buffer_bytes - scan.tail;
+        if (most > end - at) most = end - at;
+        ssize_t got = read_some(fd, job->buffer + scan.tail, (size_t)most, at, seekable);
         if (got < 0) give_up(result, errno);
         if (got <= 0) return;
         search_more(&scan, (size_t)got, "");
+        at += (uint64_t)got;
     }
 }
 
@@ -78,7 +120,7 @@ void scan_file(const char *path, const struct scan_job *job, struct scan_result 
         return;
     }
     result->complete = true;
-    scan_descriptor(fd, job, result);
+    scan_descriptor(fd, 0, UINT64_MAX, 0, job, result);
     close(fd);
 }
 
@@ -99,14 +141,19 @@ static bool read_entries(struct scan *scan, uint64_t page_number) {
     return true;
 }
 
-/* True only when the kernel says that the page is neither in memory nor in swap. */
-static bool page_is_absent(struct scan *scan, uint64_t address) {
+/* What the kernel says of the page; all bits when it says nothing. */
+static uint64_t page_entry(struct scan *scan, uint64_t address) {
     uint64_t number = address / scan->page;
-    if (scan->pagemap < 0) return false;
+    if (scan->pagemap < 0) return UINT64_MAX;
     bool loaded =
         scan->entries_at != UINT64_MAX && number >= scan->entries_at && number - scan->entries_at < PAGEMAP_ENTRIES;
-    if (!loaded && !read_entries(scan, number)) return false;
-    return (scan->entries[number - scan->entries_at] & PAGEMAP_PRESENT_OR_SWAPPED) == 0;
+    if (!loaded && !read_entries(scan, number)) return UINT64_MAX;
+    return scan->entries[number - scan->entries_at];
+}
+
+/* True only when the kernel says that the page is neither in memory nor in swap. */
+static bool page_is_absent(struct scan *scan, uint64_t address) {
+    return (page_entry(scan, address) & PAGEMAP_PRESENT_OR_SWAPPED) == 0;
 }
 
 /* How far one can read from `at` without a page that may be passed over; 0: the page at `at` is such a one. */
@@ -121,25 +168,54 @@ static uint64_t stretch(struct scan *scan, const struct mapping *mapping, uint64
     return length < most ? length : most;
 }
 
-static bool is_kernels_own(const struct mapping *mapping) {
-    return strncmp(mapping->name, "[vvar", 5) == 0 || strcmp(mapping->name, "[vsyscall]") == 0;
+static bool is_guard(struct scan *scan, uint64_t at) {
+    uint64_t entry = page_entry(scan, at);
+    return entry != UINT64_MAX && (entry & PAGEMAP_GUARD) != 0;
+}
+
+/* A process that runs on may have given the page back meanwhile. */
+static bool is_gone(const struct scan *scan, uint64_t at) {
+    struct maps now;
+    if (maps_read(scan->pid, &now) != 0) return false;
+    bool gone = maps_find(&now, at) == NULL;
+    maps_drop(&now);
+    return gone;
+}
+
+/* Whether the kernel should have shown it: not what it shows to nobody, nor a page behind the end of a file, which the
+ * process could not read either. */
+static bool should_be_readable(struct scan *scan, const struct mapping *mapping, uint64_t at) {
+    return !mapping->hidden && !mapping->device && !(mapping->file && page_is_absent(scan, at)) && !is_gone(scan, at);
+}
+
+static void note_refused(struct scan *scan, const struct mapping *mapping, uint64_t at, uint64_t bytes, int error) {
+    const struct scan_sink *sink = scan->job->sink;
+    bool unread = should_be_readable(scan, mapping, at);
+    scan->result->refused_bytes += bytes;
+    if (unread) {
+        scan->result->unread_bytes += bytes;
+        scan->result->unread_error = error;
+    }
+    if (sink != NULL && sink->refused != NULL) sink->refused(sink->arg, at, bytes, unread);
 }
 
 /* The page at `at` cannot be read. Returns its end. */
-static uint64_t refuse_page(struct scan *scan, const struct mapping *mapping, uint64_t at) {
+static uint64_t refuse_page(struct scan *scan, const struct mapping *mapping, uint64_t at, int error) {
     uint64_t end = at - at % scan->page + scan->page;
     if (end > mapping->end) end = mapping->end;
-    if (!is_kernels_own(mapping)) scan->result->refused_bytes += end - at;
     if (scan->job->spot >= at && scan->job->spot < end) scan->result->spot_refused = true;
+    if (!mapping_is_kernels(mapping) && !is_guard(scan, at)) note_refused(scan, mapping, at, end - at, error);
     scan->tail = 0;
+    tell_read(scan, end - at);
     return end;
 }
 
 static uint64_t read_stretch(struct scan *scan, const struct mapping *mapping, uint64_t at, uint64_t length) {
     ssize_t got = pread(scan->memory, scan->job->buffer + scan->tail, (size_t)length, (off_t)at);
+    scan->address = at;
     if (got < 0 && errno == EINTR) return at;
     if (got < 0 && (errno == EIO || errno == EFAULT || errno == EINVAL || errno == EOVERFLOW))
-        return refuse_page(scan, mapping, at);
+        return refuse_page(scan, mapping, at, errno);
     if (got <= 0) {
         give_up(scan->result, got < 0 ? errno : ESRCH);
         return mapping->end;
@@ -159,58 +235,11 @@ static void scan_mapping(struct scan *scan, const struct mapping *mapping) {
         if (length == 0) {
             at += scan->page;
             scan->tail = 0;
+            tell_read(scan, scan->page);
         } else {
             at = read_stretch(scan, mapping, at, length);
         }
     }
-}
-
-static void name_mapping(struct mapping *mapping, const char *path) {
-    const char *slash = strrchr(path, '/');
-    const char *name = slash != NULL ? slash + 1 : path;
-    snprintf(mapping->name, sizeof mapping->name, "%.*s", (int)sizeof mapping->name - 1,
-             name[0] != '\0' ? name : "anonymous");
-    mapping->name[strcspn(mapping->name, "\n")] = '\0';
-}
-
-/* Passes over `count` words and the spaces behind each. */
-static const char *skip_words(const char *text, unsigned count) {
-    for (unsigned i = 0; i < count; i++) {
-        text += strcspn(text, " ");
-        text += strspn(text, " ");
-    }
-    return text;
-}
-
-/* "start-end rights offset device inode   path" */
-static bool parse_mapping(const char *line, struct mapping *mapping) {
-    char *at;
-    mapping->start = strtoull(line, &at, 16);
-    if (*at != '-') return false;
-    mapping->end = strtoull(at + 1, &at, 16);
-    if (*at != ' ' || mapping->end <= mapping->start) return false;
-    const char *inode = skip_words(at + 1, 3);
-    mapping->inode = strtoull(inode, &at, 10);
-    name_mapping(mapping, skip_words(inode, 1));
-    return at != inode;
-}
-
-static void scan_mappings(struct scan *scan, FILE *maps) {
-    char line[512];
-    bool whole = true; /* the last piece read ended a line */
-    while (scan->result->complete && fgets(line, sizeof line, maps) != NULL) {
-        struct mapping mapping = {0};
-        bool first = whole;
-        whole = strchr(line, '\n') != NULL;
-        if (!first) continue;
-        if (!parse_mapping(line, &mapping)) {
-            give_up(scan->result, EPROTO);
-            return;
-        }
-        scan->tail = 0;
-        scan_mapping(scan, &mapping);
-    }
-    if (ferror(maps)) give_up(scan->result, EIO);
 }
 
 static int open_of(pid_t pid, const char *name) {
@@ -219,29 +248,34 @@ static int open_of(pid_t pid, const char *name) {
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* Opens the two files that a scan cannot do without, or says why not. */
-static FILE *open_memory(pid_t pid, struct scan *scan) {
-    scan->memory = open_of(pid, "mem");
-    int list = scan->memory >= 0 ? open_of(pid, "maps") : -1;
-    FILE *maps = list >= 0 ? fdopen(list, "r") : NULL;
-    if (maps != NULL) return maps;
-    give_up(scan->result, errno);
-    if (list >= 0) close(list);
-    return NULL;
+void scan_mappings(pid_t pid, const struct maps *maps, const struct scan_job *job, struct scan_result *result) {
+    memset(result, 0, sizeof *result);
+    struct scan scan = {
+        .job = job, .result = result, .pid = pid, .entries_at = UINT64_MAX, .page = (uint64_t)sysconf(_SC_PAGESIZE)};
+    scan.memory = open_of(pid, "mem");
+    if (scan.memory < 0) {
+        give_up(result, errno);
+        return;
+    }
+    scan.pagemap = open_of(pid, "pagemap");
+    result->complete = true;
+    for (size_t i = 0; i < maps->count && result->complete; i++) {
+        scan.tail = 0;
+        scan_mapping(&scan, &maps->list[i]);
+    }
+    if (result->complete && result->read_bytes == 0) give_up(result, ESRCH);
+    close(scan.memory);
+    if (scan.pagemap >= 0) close(scan.pagemap);
 }
 
 void scan_memory(pid_t pid, const struct scan_job *job, struct scan_result *result) {
-    memset(result, 0, sizeof *result);
-    struct scan scan = {
-        .job = job, .result = result, .entries_at = UINT64_MAX, .page = (uint64_t)sysconf(_SC_PAGESIZE)};
-    FILE *maps = open_memory(pid, &scan);
-    scan.pagemap = open_of(pid, "pagemap");
-    if (maps != NULL) {
-        result->complete = true;
-        scan_mappings(&scan, maps);
-        if (result->complete && result->read_bytes == 0) give_up(result, ESRCH);
-        fclose(maps);
+    struct maps maps;
+    int error = maps_read(pid, &maps);
+    if (error != 0) {
+        memset(result, 0, sizeof *result);
+        give_up(result, error);
+        return;
     }
-    if (scan.memory >= 0) close(scan.memory);
-    if (scan.pagemap >= 0) close(scan.pagemap);
+    scan_mappings(pid, &maps, job, result);
+    maps_drop(&maps);
 }
