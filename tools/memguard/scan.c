@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PAGEMAP_ENTRIES = 512, SPARSE_BYTES = 1024 * 1024 };
@@ -85,11 +86,16 @@ static uint64_t next_data(struct scan *scan, int fd, uint64_t at) {
     return (uint64_t)data;
 }
 
-/* read(2) where a descriptor has no offset, as a pipe; else pread(2). */
-static ssize_t read_some(int fd, void *to, size_t most, uint64_t at, bool seekable) {
+/* A file with a size. One of /proc says 0. */
+static bool has_size(int fd) {
+    struct stat info;
+    return fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0;
+}
+
+static ssize_t read_some(int fd, void *to, size_t most, uint64_t at, bool sized) {
     ssize_t got;
     do
-        got = seekable ? pread(fd, to, most, (off_t)at) : read(fd, to, most);
+        got = sized ? pread(fd, to, most, (off_t)at) : read(fd, to, most);
     while (got < 0 && errno == EINTR);
     return got;
 }
@@ -97,14 +103,14 @@ static ssize_t read_some(int fd, void *to, size_t most, uint64_t at, bool seekab
 void scan_descriptor(int fd, uint64_t at, uint64_t end, uint64_t address, const struct scan_job *job,
                      struct scan_result *result) {
     struct scan scan = {.job = job, .result = result, .address = address};
-    const bool seekable = lseek(fd, 0, SEEK_CUR) >= 0;
+    const bool sized = has_size(fd);
     while (at < end) {
-        uint64_t data = seekable ? next_data(&scan, fd, at) : at;
+        uint64_t data = sized ? next_data(&scan, fd, at) : at;
         if (data >= end) return;
         at = data;
         uint64_t most = job->buffer_bytes - scan.tail;
         if (most > end - at) most = end - at;
-        ssize_t got = read_some(fd, job->buffer + scan.tail, (size_t)most, at, seekable);
+        ssize_t got = read_some(fd, job->buffer + scan.tail, (size_t)most, at, sized);
         if (got < 0) give_up(result, errno);
         if (got <= 0) return;
         search_more(&scan, (size_t)got, "");
