@@ -31,6 +31,7 @@ extern const struct verb verb_lock;
 extern const struct verb verb_ls;
 extern const struct verb verb_purge;
 extern const struct verb verb_rm;
+extern const struct verb verb_scan;
 extern const struct verb verb_set;
 extern const struct verb verb_status;
 extern const struct verb verb_unlock;

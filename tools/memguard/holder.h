@@ -11,6 +11,7 @@
 #define HOLDER_HEAP "heap"
 #define HOLDER_VAULT "vault"
 #define HOLDER_AGENT "agent" /* no child of these: an agent in the foreground that ends with the demo */
+#define HOLDER_PLANT "plant" /* everywhere, for the trial of `memguard scan` */
 
 enum { HOLDER_SECRET_BYTES = 32, HOLDER_CONTROL_BYTES = 16 };
 

@@ -11,8 +11,8 @@
 #include "ui.h"
 
 static const struct verb *const verbs[] = {
-    &verb_agent,  &verb_set,   &verb_get,     &verb_exec,           &verb_ls,     &verb_rm,   &verb_status, &verb_lock,
-    &verb_unlock, &verb_purge, &verb_askpass, &verb_git_credential, &verb_doctor, &verb_demo, &verb_hold,
+    &verb_agent,  &verb_set,   &verb_get,     &verb_exec,           &verb_ls,   &verb_rm,     &verb_status, &verb_lock,
+    &verb_unlock, &verb_purge, &verb_askpass, &verb_git_credential, &verb_scan, &verb_doctor, &verb_demo,   &verb_hold,
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
 
@@ -62,7 +62,8 @@ static int version(int argc, char **argv) {
  * that nobody is told that something was written which was not. */
 static int open_standard_streams(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        const int mode = (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC; /* closed also for programs that we run */
+        const int mode =
+            (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC; /* closed also for programs that we run */
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode) != fd) return 0;
     }
     return 1;

@@ -98,9 +98,15 @@ void maps_drop(struct maps *maps) {
 }
 
 const struct mapping *maps_find(const struct maps *maps, uint64_t address) {
-    for (size_t i = 0; i < maps->count; i++)
-        if (address >= maps->list[i].start && address < maps->list[i].end) return &maps->list[i];
-    return NULL;
+    size_t low = 0, high = maps->count; /* the last that begins at or below it is in [low - 1, high) */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (maps->list[middle].start <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low > 0 && address < maps->list[low - 1].end ? &maps->list[low - 1] : NULL;
 }
 
 bool mapping_is_kernels(const struct mapping *mapping) {

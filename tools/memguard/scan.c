@@ -266,8 +266,11 @@ void scan_mappings(pid_t pid, const struct maps *maps, const struct scan_job *jo
     scan.pagemap = open_of(pid, "pagemap");
     result->complete = true;
     for (size_t i = 0; i < maps->count && result->complete; i++) {
+        const uint64_t read = result->read_bytes, refused = result->refused_bytes;
         scan.tail = 0;
         scan_mapping(&scan, &maps->list[i]);
+        if (job->sink != NULL && job->sink->mapping != NULL)
+            job->sink->mapping(job->sink->arg, i, result->read_bytes - read, result->refused_bytes - refused);
     }
     if (result->complete && result->read_bytes == 0) give_up(result, ESRCH);
     close(scan.memory);

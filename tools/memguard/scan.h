@@ -19,7 +19,8 @@ enum { SCAN_BUFFER_LEAST = 4096 + NEEDLE_LONGEST, SCAN_WHERE = 40 };
 struct scan_sink {
     void (*found)(void *arg, uint64_t address, const struct needle_find *find); /* instead of scan_result.hit */
     void (*refused)(void *arg, uint64_t address, uint64_t bytes, bool unread);
-    void (*read)(void *arg, uint64_t bytes); /* so far, in mapped bytes: what is passed over counts, too */
+    void (*read)(void *arg, uint64_t bytes); /* more of what there is, read or passed over */
+    void (*mapping)(void *arg, size_t index, uint64_t read, uint64_t refused); /* of scan_mappings: one is done */
     void *arg;
 };
 
