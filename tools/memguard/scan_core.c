@@ -263,6 +263,7 @@ static ssize_t read_memory(void *arg, void *to, size_t bytes, uint64_t address) 
 void look_at_core(struct look *look, int fd) {
     struct core_file core = {.fd = fd};
     struct stat info;
+    look->is_core = true;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
         look_problem(look, "the file is not a regular file");
         return;

@@ -62,6 +62,7 @@ struct look {
     char source_names[LOOK_SOURCES][LOOK_NAME];
     char problems[LOOK_PROBLEMS][LOOK_WORDS]; /* what could not be looked at, and why */
     size_t problem_count;
+    bool is_core;
     bool looked;           /* memory could be looked at, at least in part */
     uint64_t read_bytes;   /* of everything */
     uint64_t hidden_bytes; /* that the kernel shows to nobody */

@@ -70,7 +70,8 @@ static void show_subject(const struct sought *sought, const char *target) {
 
 static void show_looked(const struct look *look, const struct sought *sought) {
     char text[24];
-    ui_line("  looked at: %s of memory, environment, command line%s", ui_bytes(look->read_bytes, text),
+    ui_line("  looked at: %s of %s%s", ui_bytes(look->read_bytes, text),
+            look->is_core ? "the file" : "memory, environment, command line",
             look->files != 0 ? ", open files without a name" : "");
     if (look->hidden_bytes != 0)
         ui_line("  not shown to anybody by the kernel (memfd_secret, devices, beyond the end of files): %s",
