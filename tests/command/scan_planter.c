@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -54,6 +55,7 @@ static void *map_some(int flags, int fd) {
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
 static bool planted;
+static int loaded; /* the register is */
 static const char *stack_form;
 static size_t stack_from, stack_bytes;
 
@@ -95,9 +97,9 @@ static void *below_stack(void *arg) {
 static void *in_register(void *arg) {
     tell();
     __asm__ volatile("movdqu (%0), %%xmm7\n"
-                     "mov $0, %%rax\n"
-                     "1: pause\n jmp 1b\n" ::"r"(secret + stack_from)
-                     : "xmm7", "rax", "memory");
+                     "movl $1, (%1)\n"
+                     "1: pause\n jmp 1b\n" ::"r"(secret + stack_from), "r"(&loaded)
+                     : "xmm7", "memory");
     return arg;
 }
 
@@ -123,9 +125,16 @@ static void *in_frame(void *arg) {
     return arg;
 }
 #else
-static void *in_register(void *arg) { return arg; }
+static void *in_register(void *arg) {
+    loaded = 1;
+    tell();
+    return arg;
+}
 static void on_signal(int number) { (void)number; }
-static void *in_frame(void *arg) { return arg; }
+static void *in_frame(void *arg) {
+    tell();
+    return arg;
+}
 #endif
 
 static void start(void *(*body)(void *)) {
@@ -169,7 +178,11 @@ static void plant(const char *place, const char *form, size_t from, size_t bytes
     }
     if (strcmp(place, "stack") == 0) start(on_stack);
     if (strcmp(place, "below") == 0) start(below_stack);
-    if (strcmp(place, "register") == 0) start(in_register);
+    if (strcmp(place, "register") == 0) {
+        start(in_register);
+        while (__atomic_load_n(&loaded, __ATOMIC_ACQUIRE) == 0)
+            sched_yield();
+    }
     if (strcmp(place, "frame") == 0) start(in_frame);
 }
 
