@@ -107,7 +107,7 @@ TEST(base64url_alone) {
     memset(blob, 0, sizeof blob);
     needle_plan(&needles, NEEDLE_SMALL_TEXT, NEEDLE_WINDOW);
     for (size_t i = 0; i < sizeof secret; i++) /* '-' and '_' in every window */
-        secret[i] = (uint8_t)"\xfb\xff\xbf"[i % 3];
+        secret[i] = (uint8_t) "\xfb\xff\xbf"[i % 3];
     needles.blob = blob;
     CHECK(needle_add(&needles, blob, NEEDLE_SECRET, NULL, secret, sizeof secret));
     CHECK(found(text, base64(secret, SECRET, "-_", text), FORM_BASE64_URL) == SECRET - 1);
@@ -143,7 +143,8 @@ TEST(zeros_inside) {
         memset(area, 0, sizeof area);
         CHECK(found(secret, SECRET, FORM_RAW) == SECRET);
         memset(area, 0, sizeof area);
-        CHECK(found(text, 2 * SECRET - 1, FORM_UTF16LE) == SECRET || found(text, 2 * SECRET - 1, FORM_UTF16BE) == SECRET);
+        CHECK(found(text, 2 * SECRET - 1, FORM_UTF16LE) == SECRET ||
+              found(text, 2 * SECRET - 1, FORM_UTF16BE) == SECRET);
     }
 }
 

@@ -1,5 +1,6 @@
 /* Spoils a core file: bytes of its head, of its list of segments and of its notes get random or extreme values; or it is
  * cut off. usage: scan_mutate CORE SEED > SPOILED */
+#define _GNU_SOURCE
 #include <elf.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,7 +12,8 @@ enum { MOST = 16 << 20 };
 static unsigned char core[MOST];
 
 static uint64_t extreme(size_t bytes) {
-    const uint64_t values[] = {0, 1, UINT64_MAX, UINT64_MAX - 4095, INT64_MAX, UINT32_MAX, 0xffff, bytes, bytes - 1, 4096};
+    const uint64_t values[] = {0,          1,      UINT64_MAX, UINT64_MAX - 4095, INT64_MAX,
+                               UINT32_MAX, 0xffff, bytes,      bytes - 1,         4096};
     return values[(size_t)random() % (sizeof values / sizeof values[0])];
 }
 
@@ -25,7 +27,8 @@ int main(int argc, char **argv) {
     srandom((unsigned)atoi(argv[2]));
     for (int i = random() % 4; i >= 0; i--) {
         uint64_t value = random() % 2 == 0 ? extreme(bytes) : (uint64_t)random();
-        size_t in_head = (size_t)random() % (sizeof head - 8), in_table = (size_t)random() % (table_bytes - 8) & ~(size_t)7;
+        size_t in_head = (size_t)random() % (sizeof head - 8),
+               in_table = (size_t)random() % (table_bytes - 8) & ~(size_t)7;
         size_t in_notes = table + table_bytes + ((size_t)random() % 4096 & ~(size_t)3);
         switch (random() % 6) {
         case 0:

@@ -32,12 +32,14 @@ static size_t write_base64(unsigned char *to, const unsigned char *from, size_t 
 }
 
 static size_t write_form(unsigned char *to, const char *form, const unsigned char *from, size_t bytes) {
-    if (strncmp(form, "base64", 6) == 0) return write_base64(to, from, bytes, strcmp(form, "base64url") == 0 ? "-_" : "+/");
+    if (strncmp(form, "base64", 6) == 0)
+        return write_base64(to, from, bytes, strcmp(form, "base64url") == 0 ? "-_" : "+/");
     for (size_t i = 0; i < bytes; i++) {
         const char *digits = strcmp(form, "HEX") == 0 ? "0123456789ABCDEF" : "0123456789abcdef";
         if (strcmp(form, "raw") == 0) to[i] = from[i];
         if (strcmp(form, "reversed") == 0) to[bytes - 1 - i] = from[i];
-        if (strcasecmp(form, "hex") == 0) to[2 * i] = (unsigned char)digits[from[i] >> 4], to[2 * i + 1] = (unsigned char)digits[from[i] & 15];
+        if (strcasecmp(form, "hex") == 0)
+            to[2 * i] = (unsigned char)digits[from[i] >> 4], to[2 * i + 1] = (unsigned char)digits[from[i] & 15];
         if (strcmp(form, "UTF-16LE") == 0) to[2 * i] = from[i], to[2 * i + 1] = 0;
         if (strcmp(form, "UTF-16BE") == 0) to[2 * i] = 0, to[2 * i + 1] = from[i];
     }
@@ -98,7 +100,8 @@ static void *in_register(void *arg) {
     tell();
     __asm__ volatile("movdqu (%0), %%xmm7\n"
                      "movl $1, (%1)\n"
-                     "1: pause\n jmp 1b\n" ::"r"(secret + stack_from), "r"(&loaded)
+                     "1: pause\n jmp 1b\n" ::"r"(secret + stack_from),
+                     "r"(&loaded)
                      : "xmm7", "memory");
     return arg;
 }
@@ -160,13 +163,15 @@ static void plant(const char *place, const char *form, size_t from, size_t bytes
     const unsigned char *begin = secret + from;
     stack_form = form, stack_from = from, stack_bytes = bytes;
     if (strcmp(place, "heap") == 0) write_form(calloc(1, TEXT), form, begin, bytes);
-    if (strcmp(place, "anonymous") == 0) write_form((unsigned char *)map_some(MAP_PRIVATE | MAP_ANONYMOUS, -1) + 5000, form, begin, bytes);
+    if (strcmp(place, "anonymous") == 0)
+        write_form((unsigned char *)map_some(MAP_PRIVATE | MAP_ANONYMOUS, -1) + 5000, form, begin, bytes);
     if (strcmp(place, "closed") == 0) {
         unsigned char *map = map_some(MAP_PRIVATE | MAP_ANONYMOUS, -1);
         write_form(map + 5000, form, begin, bytes);
         mprotect(map, 65536, PROT_NONE);
     }
-    if (strcmp(place, "shared") == 0) write_form((unsigned char *)map_some(MAP_SHARED | MAP_ANONYMOUS, -1) + 5000, form, begin, bytes);
+    if (strcmp(place, "shared") == 0)
+        write_form((unsigned char *)map_some(MAP_SHARED | MAP_ANONYMOUS, -1) + 5000, form, begin, bytes);
     if (strcmp(place, "data") == 0) write_form(in_data + 100, form, begin, bytes);
     if (strcmp(place, "bss") == 0) write_form(in_bss + sizeof in_bss / 2, form, begin, bytes);
     if (strcmp(place, "memfd") == 0) into_file(memfd_create("planted", 0), form, begin, bytes);
@@ -218,7 +223,8 @@ int main(int argc, char **argv) {
     else
         for (int i = 1; i + 1 < argc;) {
             bool part = i + 3 < argc && argv[i + 2][0] >= '0' && argv[i + 2][0] <= '9';
-            plant(argv[i], argv[i + 1], part ? (size_t)atoi(argv[i + 2]) : 0, part ? (size_t)atoi(argv[i + 3]) : secret_bytes);
+            plant(argv[i], argv[i + 1], part ? (size_t)atoi(argv[i + 2]) : 0,
+                  part ? (size_t)atoi(argv[i + 3]) : secret_bytes);
             i += part ? 4 : 2;
         }
     memset(secret, 0, secret_bytes);

@@ -391,6 +391,11 @@ for key in rsa ec ed25519; do
     fi
     end $server
 done
+waits_for_answer() { # PID: it is in read(2) of a socket
+    local number descriptor
+    read -r number descriptor _ <"/proc/$1/syscall" || return 1
+    case $number in 0 | 45 | 63 | 207) readlink "/proc/$1/fd/$((descriptor))" | grep -q socket ;; *) return 1 ;; esac
+}
 ssh-agent -D -a "$work/agent" >/dev/null 2>&1 &
 agent=$!
 wait_for 20 test -S "$work/agent" || fail "no ssh-agent"
@@ -399,8 +404,7 @@ for key in ssh_rsa ssh_ed25519 ssh_ecdsa; do
     kill -STOP $agent
     SSH_AUTH_SOCK=$work/agent ssh-add -q "$keys/$key" 2>/dev/null &
     adder=$!
-    sent() { grep -q "^-1\|^0 \|^7 " "/proc/$adder/syscall" && ls -l "/proc/$adder/fd" | grep -q socket && "$command" scan --pid $adder --key "$keys/$key"; [ $? = 1 ]; }
-    wait_for 20 sent
+    wait_for 20 waits_for_answer $adder || fail "ssh-add does not come to ask the agent"
     scan "ssh-add, $key" 1 --pid $adder --key "$keys/$key" --json
     kill -CONT $agent
     wait $adder

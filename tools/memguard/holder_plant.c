@@ -12,9 +12,9 @@
 enum { TEXT = 2 * HOLDER_SECRET_BYTES + 16 };
 
 const struct plant plants[PLANTS] = {
-    {"raw", "heap"},     {"reversed", "heap"}, {"hex", "heap"},       {"HEX", "heap"},   {"base64", "heap"},
-    {"base64", "heap"},  {"base64", "heap"},   {"base64url", "heap"}, {"UTF-16LE", "heap"}, {"UTF-16BE", "heap"},
-    {"raw", "data"},     {"raw", "memfd"},     {"raw", "stack"},
+    {"raw", "heap"},    {"reversed", "heap"}, {"hex", "heap"},       {"HEX", "heap"},      {"base64", "heap"},
+    {"base64", "heap"}, {"base64", "heap"},   {"base64url", "heap"}, {"UTF-16LE", "heap"}, {"UTF-16BE", "heap"},
+    {"raw", "data"},    {"raw", "memfd"},     {"raw", "stack"},
 };
 
 static uint8_t in_data[HOLDER_SECRET_BYTES] = {1};

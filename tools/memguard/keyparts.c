@@ -13,7 +13,8 @@ const char *key_problem_text(enum key_problem problem) {
     case KEY_NO_KEY:
         return "is not a private key in PEM or OpenSSH form";
     case KEY_IS_ENCRYPTED:
-        return "is encrypted with a passphrase: its numbers are not known here; give a copy of it that has none, by a pipe";
+        return "is encrypted with a passphrase: its numbers are not known here; give a copy of it that has none, by a "
+               "pipe";
     case KEY_NOT_UNDERSTOOD:
         return "is a private key whose inside is not understood";
     case KEY_IN_HARDWARE:
@@ -51,8 +52,7 @@ static void note(struct reader *reader, const char *name, struct span bytes, boo
     while (number && bytes.left > 0 && bytes.at[0] == 0)
         bytes.at++, bytes.left--;
     if (bytes.left == 0 || parts->count == KEY_PARTS) return;
-    parts->part[parts->count++] =
-        (struct key_part){name, (uint32_t)(bytes.at - reader->begin), (uint32_t)bytes.left};
+    parts->part[parts->count++] = (struct key_part){name, (uint32_t)(bytes.at - reader->begin), (uint32_t)bytes.left};
 }
 
 /* ---- DER ---- */
@@ -132,7 +132,8 @@ static bool read_pkcs8(struct reader *reader, struct span from) {
     if (!der(&from, DER_SEQUENCE, &all) || !der(&all, DER_INTEGER, &version) || !der(&all, DER_SEQUENCE, &algorithm) ||
         !der(&algorithm, DER_OID, &oid) || !der(&all, DER_OCTETS, &octets))
         return false;
-    if (is_oid(oid, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01", 9) || is_oid(oid, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a", 9))
+    if (is_oid(oid, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01", 9) ||
+        is_oid(oid, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a", 9))
         return read_rsa(reader, octets);
     if (is_oid(oid, "\x2a\x86\x48\xce\x3d\x02\x01", 7)) return read_ec(reader, octets);
     if (is_oid(oid, "\x2b\x65\x70", 3)) reader->parts->kind = "Ed25519";
@@ -225,8 +226,8 @@ static enum pem_label read_label(struct span *from) {
         const char *words;
         enum pem_label label;
     } labels[] = {
-        {"PRIVATE KEY-----", PEM_PKCS8},    {"RSA PRIVATE KEY-----", PEM_RSA},
-        {"EC PRIVATE KEY-----", PEM_EC},    {"DSA PRIVATE KEY-----", PEM_DSA},
+        {"PRIVATE KEY-----", PEM_PKCS8},           {"RSA PRIVATE KEY-----", PEM_RSA},
+        {"EC PRIVATE KEY-----", PEM_EC},           {"DSA PRIVATE KEY-----", PEM_DSA},
         {"OPENSSH PRIVATE KEY-----", PEM_OPENSSH}, {"ENCRYPTED PRIVATE KEY-----", PEM_ENCRYPTED},
     };
     for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++)
@@ -249,7 +250,8 @@ static void find_pem(const uint8_t *text, size_t bytes, struct pem *pem) {
     const uint8_t *stop = memmem(rest.at, rest.left, end, sizeof end - 1);
     pem->body = (size_t)(rest.at - text);
     pem->body_bytes = stop != NULL ? (size_t)(stop - rest.at) : 0;
-    if (memmem(rest.at, pem->body_bytes, "ENCRYPTED", 9) != NULL) pem->label = PEM_ENCRYPTED; /* Proc-Type: 4,ENCRYPTED */
+    if (memmem(rest.at, pem->body_bytes, "ENCRYPTED", 9) != NULL)
+        pem->label = PEM_ENCRYPTED; /* Proc-Type: 4,ENCRYPTED */
     for (size_t i = 0; i < pem->body_bytes; i++)
         pem->digits += rest.at[i] > ' ';
 }

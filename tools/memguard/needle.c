@@ -285,8 +285,8 @@ static bool look_up(const struct search *search, uint64_t word, enum needle_form
         const struct needle_piece *piece = piece_at(view->needles, place);
         if (piece == NULL) continue;
         size_t run_end, text = form == FORM_REVERSED ? place : place + view->window;
-        size_t more = match(search, end, bits, text, form == FORM_REVERSED ? piece->at : piece->at + piece->length,
-                            &run_end);
+        size_t more =
+            match(search, end, bits, text, form == FORM_REVERSED ? piece->at : piece->at + piece->length, &run_end);
         if (view->window + more <= find->bytes) continue;
         *find = (struct needle_find){.at = at,
                                      .span = (more != 0 ? run_end : end) - at,

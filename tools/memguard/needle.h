@@ -29,9 +29,9 @@ enum needle_form {
 };
 
 enum {
-    NEEDLE_WINDOW = 8,       /* so many bytes in a row are a hit */
-    NEEDLE_LEAST = 4,        /* bytes of a secret, which is then found only as a whole */
-    NEEDLE_MOST = 1 << 20,   /* text bytes in all */
+    NEEDLE_WINDOW = 8,     /* so many bytes in a row are a hit */
+    NEEDLE_LEAST = 4,      /* bytes of a secret, which is then found only as a whole */
+    NEEDLE_MOST = 1 << 20, /* text bytes in all */
     NEEDLE_PIECES = 40,
     NEEDLE_LONGEST = 64,     /* of a window in any form; a search area should overlap the one before by as much */
     NEEDLE_SMALL_TEXT = 128, /* a plan for so many bytes has a blob of NEEDLE_SMALL_BLOB */

@@ -28,8 +28,8 @@ struct scan_sink {
 struct scan_job {
     const struct needles *needles;
     uint8_t *buffer;
-    size_t buffer_bytes; /* SCAN_BUFFER_LEAST or more */
-    uintptr_t spot;      /* an address of special interest in the process scanned, or 0 */
+    size_t buffer_bytes;          /* SCAN_BUFFER_LEAST or more */
+    uintptr_t spot;               /* an address of special interest in the process scanned, or 0 */
     const struct scan_sink *sink; /* or NULL */
 };
 
@@ -39,8 +39,9 @@ struct scan_result {
     bool spot_refused;
     uint64_t read_bytes;
     uint64_t refused_bytes; /* mapped memory that the kernel would not show to us */
-    uint64_t unread_bytes;  /* of them, those that it should have shown: no memfd_secret(2), no device, no end of a file */
-    int unread_error;       /* the last reason for that, an errno */
+    uint64_t
+        unread_bytes; /* of them, those that it should have shown: no memfd_secret(2), no device, no end of a file */
+    int unread_error; /* the last reason for that, an errno */
     struct needle_hit hit[NEEDLE_KINDS];
     char where[NEEDLE_KINDS][SCAN_WHERE]; /* the mapping with the best hit: "[heap]", "libc.so.6", "anonymous" */
 };

@@ -66,13 +66,15 @@ static int by_offset(const void *a, const void *b) {
 /* NULL, or what is wrong. */
 static const char *read_segments(struct core_file *core) {
     Elf64_Ehdr head;
-    if (!read_at(core, &head, sizeof head, 0) || !is_ours(&head)) return "is not a core file (ELF, 64 bit) of this kind of machine";
+    if (!read_at(core, &head, sizeof head, 0) || !is_ours(&head))
+        return "is not a core file (ELF, 64 bit) of this kind of machine";
     uint64_t count = count_segments(core, &head);
     if (count == 0) return "is a core file without segments";
     if (count > SEGMENTS_MOST) return "claims too many segments";
     core->segments = calloc(count, sizeof *core->segments);
     if (core->segments == NULL) return "needs more memory than there is";
-    if (!read_at(core, core->segments, count * sizeof *core->segments, head.e_phoff)) return "ends in the middle of its list of segments";
+    if (!read_at(core, core->segments, count * sizeof *core->segments, head.e_phoff))
+        return "ends in the middle of its list of segments";
     core->count = count;
     qsort(core->segments, count, sizeof *core->segments, by_offset);
     return NULL;
@@ -125,7 +127,8 @@ static void name_range(struct look *look, uint64_t start, uint64_t end, const ch
         if (*steps == 0 || mapping->start >= end) return;
         --*steps;
         mapping->file = true;
-        snprintf(mapping->name, sizeof mapping->name, "%.*s", (int)sizeof mapping->name - 1, slash != NULL ? slash + 1 : path);
+        snprintf(mapping->name, sizeof mapping->name, "%.*s", (int)sizeof mapping->name - 1,
+                 slash != NULL ? slash + 1 : path);
         for (char *at = mapping->name; *at != '\0'; at++)
             if ((unsigned char)*at < ' ' || (unsigned char)*at >= 127) *at = '?';
     }
@@ -157,7 +160,8 @@ static pid_t read_status_note(struct look *look, const struct core_file *core, u
     int32_t id = 0;
     uint64_t pointer = 0;
     if (bytes < STATUS_STACK_AT + 8 || look->thread_count == THREADS_MOST) return 0;
-    if (!read_at(core, &id, sizeof id, at + STATUS_PID_AT) || !read_at(core, &pointer, 8, at + STATUS_STACK_AT)) return 0;
+    if (!read_at(core, &id, sizeof id, at + STATUS_PID_AT) || !read_at(core, &pointer, 8, at + STATUS_STACK_AT))
+        return 0;
     if ((look->thread_count & (look->thread_count + 1)) == 0) { /* room for as many again */
         struct thread *threads = reallocarray(look->threads, 2 * look->thread_count + 2, sizeof *threads);
         if (threads == NULL) return 0;
@@ -229,7 +233,9 @@ static void scan_all(struct look *look, const struct core_file *core) {
         if (start < at) start = at;
         uint64_t address = memory ? segment->p_vaddr + (start - segment->p_offset) : start;
         scan_part(look, core, start, end, address,
-                  memory ? SOURCE_MEMORY : segment->p_type == PT_NOTE ? SOURCE_NOTES : SOURCE_REST);
+                  memory                       ? SOURCE_MEMORY
+                  : segment->p_type == PT_NOTE ? SOURCE_NOTES
+                                               : SOURCE_REST);
         if (memory) note_read(look, address, end - start);
         if (memory) look->looked = true;
         at = end;

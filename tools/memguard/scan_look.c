@@ -33,8 +33,7 @@ static unsigned family(unsigned form) { return form <= FORM_REVERSED ? form : fo
 /* The same run, seen twice, or on both sides of the edge of a buffer. */
 static bool is_same_run(const struct found *a, const struct found *b) {
     return a->source == b->source && a->piece == b->piece && family(a->form) == family(b->form) &&
-           a->address < b->end && b->address < a->end && a->from <= b->from + b->bytes &&
-           b->from <= a->from + a->bytes;
+           a->address < b->end && b->address < a->end && a->from <= b->from + b->bytes && b->from <= a->from + a->bytes;
 }
 
 static void merge(struct found *into, const struct found *more) {
@@ -180,7 +179,8 @@ static void read_threads(struct look *look, pid_t pid) {
 static const char *reason(int error) {
     if (error == ESRCH || error == ENOENT) return "the process has ended";
     if (error == EACCES || error == EPERM)
-        return "not allowed: it is another user's, or not dumpable, or kernel.yama.ptrace_scope forbids it; try as root";
+        return "not allowed: it is another user's, or not dumpable, or kernel.yama.ptrace_scope forbids it; try as "
+               "root";
     return strerror(error);
 }
 
@@ -260,8 +260,7 @@ static void look_at_file(struct look *look, int directory, const char *descripto
         result = (struct scan_result){.os_error = errno};
     }
     look->read_bytes += result.read_bytes;
-    if (!result.complete)
-        look_problem(look, "%s: %s", look->source_names[look->sources], reason(result.os_error));
+    if (!result.complete) look_problem(look, "%s: %s", look->source_names[look->sources], reason(result.os_error));
     look->sources++;
     look->files++;
 }
@@ -304,8 +303,10 @@ static ssize_t read_memory(void *arg, void *to, size_t bytes, uint64_t address) 
 
 void look_at_process(struct look *look, pid_t pid) {
     int error = maps_read(pid, &look->maps);
-    if (error != 0) look_problem(look, "memory: %s", error == EPROTO ? "the list of mappings is not understood" : reason(error));
-    if (error == 0 && look->maps.count == 0) look_problem(look, "memory: it has none (it has ended, or is the kernel's)");
+    if (error != 0)
+        look_problem(look, "memory: %s", error == EPROTO ? "the list of mappings is not understood" : reason(error));
+    if (error == 0 && look->maps.count == 0)
+        look_problem(look, "memory: it has none (it has ended, or is the kernel's)");
     if (error == ENOENT || error == ESRCH) return;
     look_make_spans(look);
     read_places(look, pid);

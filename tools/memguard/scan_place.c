@@ -238,8 +238,8 @@ static void drop_doubles(struct look *look) {
     for (size_t i = 0; i < look->count; i++) {
         const struct found *one = &look->found[i];
         struct found *last = kept > 0 ? &look->found[kept - 1] : NULL;
-        bool same = last != NULL && one->source == last->source && one->address == last->address &&
-                    one->form == last->form;
+        bool same =
+            last != NULL && one->source == last->source && one->address == last->address && one->form == last->form;
         if (!same)
             look->found[kept++] = *one;
         else if (one->bytes > last->bytes)
@@ -270,6 +270,7 @@ void look_attribute(struct look *look, look_reader *read_memory, void *arg) {
     }
     const bool many = look->maps.count * look->thread_count > MARKS_MOST;
     for (size_t i = 0; i < look->maps.count && !many; i++) /* stacks of other threads have no name in the list */
-        if (look->spans[i].kind == PICTURE_ANONYMOUS && thread_of(look, &look->maps.list[i], look->maps.list[i].end) != NULL)
+        if (look->spans[i].kind == PICTURE_ANONYMOUS &&
+            thread_of(look, &look->maps.list[i], look->maps.list[i].end) != NULL)
             look->spans[i].kind = PICTURE_STACK;
 }

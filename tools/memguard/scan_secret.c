@@ -34,8 +34,8 @@ static int add_parts(const void *bytes, size_t size, void *arg) {
                           sought->bytes < size ? sought->bytes : size);
     for (size_t i = 0; i < sought->key.count; i++) {
         const struct key_part *part = &sought->key.part[i];
-        if (part->length >= NEEDLE_WINDOW &&
-            !needle_add(&sought->needles, building->blob, NEEDLE_SECRET, part->name, (const uint8_t *)bytes + part->at, part->length))
+        if (part->length >= NEEDLE_WINDOW && !needle_add(&sought->needles, building->blob, NEEDLE_SECRET, part->name,
+                                                         (const uint8_t *)bytes + part->at, part->length))
             return 0;
     }
     return 1;
@@ -78,7 +78,8 @@ static bool index_it(struct sought *sought, memguard_vault *vault, memguard_secr
     memguard_status status = make_blob(sought, vault, source);
     if (status != MEMGUARD_OK) {
         ui_library_error(from, status);
-        if (status == MEMGUARD_ERR_LOCK_LIMIT) ui_error("a secret of %zu bytes needs an index of about %zu times its size", sought->bytes, (size_t)17);
+        if (status == MEMGUARD_ERR_LOCK_LIMIT)
+            ui_error("a secret of %zu bytes needs an index of about %zu times its size", sought->bytes, (size_t)17);
         return false;
     }
     if (sought->needles.windows != 0) return true;
@@ -116,11 +117,13 @@ static bool take_text(struct sought *sought, memguard_vault *vault, memguard_sec
         return false;
     }
     if (bytes < NEEDLE_WINDOW)
-        ui_error("warning: %s has only %d bytes: it is looked for as a whole, and hits by chance are likely", from, bytes);
+        ui_error("warning: %s has only %d bytes: it is looked for as a whole, and hits by chance are likely", from,
+                 bytes);
     return index_it(sought, vault, secret, from);
 }
 
-bool sought_make(struct sought *sought, memguard_vault *vault, memguard_secret secret, bool need_key, const char *from) {
+bool sought_make(struct sought *sought, memguard_vault *vault, memguard_secret secret, bool need_key,
+                 const char *from) {
     int judged = JUDGED_TEXT;
     *sought = (struct sought){0};
     memguard_status status = memguard_secret_use(secret, judge, NULL, &judged);

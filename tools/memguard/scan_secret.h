@@ -11,8 +11,8 @@ struct sought {
     memguard_secret blob;
     memguard_view view; /* of the blob; open while a scan runs */
     struct needles needles;
-    size_t bytes;          /* of the secret; of a key: of its secret parts */
-    struct key_parts key;  /* count 0: it is no key */
+    size_t bytes;         /* of the secret; of a key: of its secret parts */
+    struct key_parts key; /* count 0: it is no key */
 };
 
 /* All that `secret` can be found by. A private key in PEM is taken apart; with `need_key` anything else is refused.

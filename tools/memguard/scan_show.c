@@ -44,7 +44,8 @@ static void put_length(const struct sought *sought, const struct found *one) {
     if (is_whole(sought, one))
         snprintf(text, sizeof text, "whole (%u bytes)", one->bytes);
     else
-        snprintf(text, sizeof text, "%u of %u bytes (%u in a row)", one->bytes, piece_bytes(sought, one), window_of(one));
+        snprintf(text, sizeof text, "%u of %u bytes (%u in a row)", one->bytes, piece_bytes(sought, one),
+                 window_of(one));
     printf("%-30s", text);
 }
 
@@ -52,7 +53,8 @@ static void show_one(const struct sought *sought, const struct found *one) {
     const char *part = part_name(sought, one);
     printf("  %#014llx  ", (unsigned long long)one->address);
     put_length(sought, one);
-    printf("  %-9s  %s%s%s", needle_form_name(one->form), part != NULL ? part : "", part != NULL ? " in " : "", one->place);
+    printf("  %-9s  %s%s%s", needle_form_name(one->form), part != NULL ? part : "", part != NULL ? " in " : "",
+           one->place);
     if (one->thread != 0) printf(" of thread %d", (int)one->thread);
     if (one->state != NULL) printf(", %s", one->state);
     if (one->name[0] != '\0' && strcmp(one->name, "anonymous") != 0) printf(", %s", one->name);
@@ -91,7 +93,8 @@ static void show_conclusion(const struct look *look) {
     switch (show_verdict(look)) {
     case VERDICT_FOUND:
         ui_put(UI_BAD, "FOUND");
-        ui_line(" in %llu place%s", (unsigned long long)look->count + look->more, look->count + look->more == 1 ? "" : "s");
+        ui_line(" in %llu place%s", (unsigned long long)look->count + look->more,
+                look->count + look->more == 1 ? "" : "s");
         break;
     case VERDICT_CLEAN:
         ui_put(UI_GOOD, "clean");
@@ -164,9 +167,10 @@ void show_json(const struct look *look, const struct sought *sought, const char 
     printf(", \"secret_bytes\": %zu, \"windows\": %zu, \"repeated\": %zu, ", sought->bytes, sought->needles.windows,
            sought->needles.dull);
     put_text("key", sought->key.count != 0 ? sought->key.kind : NULL);
-    printf(", \"read_bytes\": %llu, \"hidden_bytes\": %llu, \"unread_bytes\": %llu, \"absent_bytes\": %llu, \"found\": [",
-           (unsigned long long)look->read_bytes, (unsigned long long)look->hidden_bytes,
-           (unsigned long long)look->unread_bytes, (unsigned long long)look->absent_bytes);
+    printf(
+        ", \"read_bytes\": %llu, \"hidden_bytes\": %llu, \"unread_bytes\": %llu, \"absent_bytes\": %llu, \"found\": [",
+        (unsigned long long)look->read_bytes, (unsigned long long)look->hidden_bytes,
+        (unsigned long long)look->unread_bytes, (unsigned long long)look->absent_bytes);
     for (size_t i = 0; i < look->count; i++) {
         fputs(i == 0 ? "\n " : ",\n ", stdout);
         put_found(sought, &look->found[i]);
@@ -188,7 +192,8 @@ struct drawing {
     struct picture picture;
 };
 
-static bool begin_drawing(struct drawing *drawing, const struct look *look, const struct sought *sought, const char *target) {
+static bool begin_drawing(struct drawing *drawing, const struct look *look, const struct sought *sought,
+                          const char *target) {
     size_t count = 0;
     drawing->hits = calloc(look->count + 1, sizeof *drawing->hits);
     if (drawing->hits == NULL) {
@@ -206,8 +211,8 @@ static bool begin_drawing(struct drawing *drawing, const struct look *look, cons
                  needle_form_name(one->form), one->place);
     }
     snprintf(drawing->title, sizeof drawing->title, "%s", target);
-    drawing->picture = (struct picture){drawing->title, look->spans, look->spans != NULL ? look->maps.count : 0,
-                                        drawing->hits, count};
+    drawing->picture =
+        (struct picture){drawing->title, look->spans, look->spans != NULL ? look->maps.count : 0, drawing->hits, count};
     return true;
 }
 

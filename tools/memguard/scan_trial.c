@@ -84,7 +84,8 @@ static bool is_first(size_t which) {
     return true;
 }
 
-static void judge_plant(struct trial *trial, const struct look *look, const struct plant *plant, uint32_t least, size_t wanted) {
+static void judge_plant(struct trial *trial, const struct look *look, const struct plant *plant, uint32_t least,
+                        size_t wanted) {
     char what[64], outcome[48];
     size_t found = count_found(look, plant, least);
     snprintf(what, sizeof what, "%s, %s", plant->form, plant->place);
@@ -95,7 +96,8 @@ static void judge_plant(struct trial *trial, const struct look *look, const stru
 static void judge_plants(struct trial *trial) {
     static const struct plant environment = {"hex", "environment"}, command_line = {"hex", "command line"};
     struct look seen;
-    if (!subject_start(&trial->child, HOLDER_PLANT, trial->control, trial->vault, trial->secret) || !look(trial, &seen)) {
+    if (!subject_start(&trial->child, HOLDER_PLANT, trial->control, trial->vault, trial->secret) ||
+        !look(trial, &seen)) {
         trial->failures++;
         return;
     }

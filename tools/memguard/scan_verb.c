@@ -76,10 +76,10 @@ static void parse_one(struct order *order, struct options *options) {
         order->map = true;
     else if (options_flag(options, "--json"))
         order->json = true;
-    else if (!options_number(options, "--pid", INT_MAX, &order->pid) && !options_value(options, "--core", &order->core) &&
-             !options_value(options, "--file", &order->file) && !options_value(options, "--key", &order->key) &&
-             !options_value(options, "--name", &order->name) && !options_value(options, "--svg", &order->svg) &&
-             !parse_fd(order, options))
+    else if (!options_number(options, "--pid", INT_MAX, &order->pid) &&
+             !options_value(options, "--core", &order->core) && !options_value(options, "--file", &order->file) &&
+             !options_value(options, "--key", &order->key) && !options_value(options, "--name", &order->name) &&
+             !options_value(options, "--svg", &order->svg) && !parse_fd(order, options))
         options_word(options, &none); /* none is expected */
 }
 
