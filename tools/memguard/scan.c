@@ -8,12 +8,25 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { PAGEMAP_ENTRIES = 512, SPARSE_BYTES = 1024 * 1024 };
 #define PAGEMAP_PRESENT_OR_SWAPPED (UINT64_C(3) << 62)
 #define PAGEMAP_GUARD (UINT64_C(1) << 58)
+
+/* ioctl(PAGEMAP_SCAN) of Linux 6.7; C libraries may not have it yet. */
+struct page_region {
+    uint64_t start, end, categories;
+};
+struct pagemap_scan {
+    uint64_t size, flags, start, end, walk_end, regions, regions_most, most_pages;
+    uint64_t inverted, all_of, any_of, returned;
+};
+#define PAGEMAP_SCAN_NUMBER _IOWR('f', 16, struct pagemap_scan)
+#define PAGE_CATEGORIES ((UINT64_C(1) << 3) | (UINT64_C(1) << 4)) /* present, swapped */
+
 #define PAGEMAP_LARGEST (UINT64_C(64) << 30) /* longer mappings (of sanitizers, say) are given up on */
 
 /* One scan in progress. The buffer holds the tail of what came before, then what is read next. */
@@ -25,6 +38,9 @@ struct scan {
     size_t tail;      /* bytes at the start of the buffer that were searched already */
     uint64_t address; /* of what is read next */
     uint64_t page;
+    struct page_region there; /* pages that exist; none before it down to there_from */
+    uint64_t there_from, there_to; /* what is known by that */
+    bool no_regions; /* the kernel cannot say */
     uint64_t entries_at; /* page number of entries[0]; UINT64_MAX: none are loaded */
     uint64_t entries[PAGEMAP_ENTRIES];
 };
@@ -162,14 +178,45 @@ static bool page_is_absent(struct scan *scan, uint64_t address) {
     return (page_entry(scan, address) & PAGEMAP_PRESENT_OR_SWAPPED) == 0;
 }
 
-/* How far one can read from `at` without a page that may be passed over; 0: the page at `at` is such a one. */
+/* Asks for the next pages that exist from `at` on; true when `there` tells of `at`. */
+static bool find_region(struct scan *scan, uint64_t at, uint64_t end) {
+    if (at >= scan->there_from && at < scan->there_to) return true;
+    if (scan->no_regions || scan->pagemap < 0) return false;
+    struct page_region region = {0};
+    struct pagemap_scan ask = {.size = sizeof ask,
+                               .start = at,
+                               .end = end,
+                               .regions = (uint64_t)(uintptr_t)&region,
+                               .regions_most = 1,
+                               .any_of = PAGE_CATEGORIES,
+                               .returned = PAGE_CATEGORIES};
+    int found = ioctl(scan->pagemap, PAGEMAP_SCAN_NUMBER, &ask);
+    scan->no_regions = found < 0;
+    if (found < 0) return false;
+    scan->there = found == 0 ? (struct page_region){end, end, 0} : region;
+    scan->there_from = at;
+    scan->there_to = scan->there.end;
+    return true;
+}
+
+/* Pages that do not exist: how far they go from `at`; 0: the one at `at` exists. */
+static uint64_t gap(struct scan *scan, const struct mapping *mapping, uint64_t at) {
+    if (!find_region(scan, at, mapping->end)) return page_is_absent(scan, at) ? scan->page : 0;
+    return at < scan->there.start ? scan->there.start - at : 0;
+}
+
+static bool is_sparse(const struct mapping *mapping) {
+    return mapping->inode == 0 && mapping->end - mapping->start >= SPARSE_BYTES;
+}
+
+/* How far one can read from `at` without a page that may be passed over. */
 static uint64_t stretch(struct scan *scan, const struct mapping *mapping, uint64_t at) {
     uint64_t most = scan->job->buffer_bytes - scan->tail, left = mapping->end - at;
     most = most < scan->page ? most : most - most % scan->page;
     if (left < most) most = left;
-    if (mapping->inode != 0 || mapping->end - mapping->start < SPARSE_BYTES) return most;
-    uint64_t length = 0;
-    while (length < most && !page_is_absent(scan, at + length))
+    if (!is_sparse(mapping)) return most;
+    uint64_t length = scan->page;
+    while (length < most && gap(scan, mapping, at + length) == 0)
         length += scan->page;
     return length < most ? length : most;
 }
@@ -230,20 +277,27 @@ static uint64_t read_stretch(struct scan *scan, const struct mapping *mapping, u
     return at + (uint64_t)got;
 }
 
+/* Too long to be asked for page by page. Who is told of everything waits for as long as it takes, where it takes less. */
+static bool is_too_long(struct scan *scan, const struct mapping *mapping) {
+    if (mapping->inode != 0 || mapping->end - mapping->start <= PAGEMAP_LARGEST) return false;
+    return scan->job->sink == NULL || !find_region(scan, mapping->start, mapping->end);
+}
+
 static void scan_mapping(struct scan *scan, const struct mapping *mapping) {
     uint64_t at = mapping->start;
-    if (mapping->inode == 0 && mapping->end - mapping->start > PAGEMAP_LARGEST) {
+    scan->there_from = scan->there_to = 0;
+    if (is_too_long(scan, mapping)) {
         give_up(scan->result, EFBIG);
         return;
     }
     while (at < mapping->end && scan->result->complete) {
-        uint64_t length = stretch(scan, mapping, at);
-        if (length == 0) {
-            at += scan->page;
-            scan->tail = 0;
-            tell_read(scan, scan->page);
+        uint64_t absent = is_sparse(mapping) ? gap(scan, mapping, at) : 0;
+        if (absent == 0) {
+            at = read_stretch(scan, mapping, at, stretch(scan, mapping, at));
         } else {
-            at = read_stretch(scan, mapping, at, length);
+            at += absent;
+            scan->tail = 0;
+            tell_read(scan, absent);
         }
     }
 }

@@ -70,6 +70,27 @@ static void on_found(void *arg, uint64_t address, const struct needle_find *find
     add(look, &one);
 }
 
+/* All at the address of what is so named. */
+struct naming {
+    struct look *look;
+    uint64_t address;
+};
+
+static void on_name(const struct needle_find *find, void *arg) {
+    const struct naming *naming = arg;
+    on_found(naming->look, naming->address, find);
+}
+
+void look_clean_name(struct look *look, char *name, size_t room, uint64_t address) {
+    const size_t before = look->count, more = look->more;
+    const uint16_t source = look->source;
+    struct naming naming = {look, address};
+    look->source = SOURCE_NAMES;
+    needle_find(look->job.needles, (const uint8_t *)name, strlen(name), on_name, &naming);
+    look->source = source;
+    if (look->count != before || look->more != more) snprintf(name, room, "(named by the secret)");
+}
+
 static void on_refused(void *arg, uint64_t address, uint64_t bytes, bool unread) {
     struct look *look = arg;
     (void)address;
@@ -123,17 +144,31 @@ static bool read_text(int fd, char *text, size_t room) {
     return got > 0;
 }
 
-/* "arg_start arg_end env_start env_end" are fields 48 to 51 of stat; 0 for who may not know. */
+/* The words of stat from field `first` on; NULL: it cannot be read. */
+static const char *stat_from(pid_t pid, unsigned first, char *text, size_t room) {
+    if (!read_text(open_at(pid, "stat", 0), text, room)) return NULL;
+    const char *word = strrchr(text, ')');
+    for (unsigned field = 2; word != NULL && field < first; field++)
+        word = strchr(word + 1, ' ');
+    return word;
+}
+
+/* "arg_start arg_end env_start env_end" are fields 48 to 51; 0 for who may not know. */
 static void read_places(struct look *look, pid_t pid) {
     char text[1024];
     unsigned long long at[4] = {0};
-    if (!read_text(open_at(pid, "stat", 0), text, sizeof text)) return;
-    const char *word = strrchr(text, ')');
-    for (unsigned field = 2; word != NULL && field < 48; field++)
-        word = strchr(word + 1, ' ');
+    const char *word = stat_from(pid, 48, text, sizeof text);
     if (word == NULL || sscanf(word, "%llu %llu %llu %llu", &at[0], &at[1], &at[2], &at[3]) != 4) return;
     look->argument_start = at[0], look->argument_end = at[1];
     look->environ_start = at[2], look->environ_end = at[3];
+}
+
+/* Field 22. */
+static void read_began(pid_t pid, char began[24]) {
+    char text[1024];
+    const char *word = stat_from(pid, 22, text, sizeof text);
+    began[0] = '\0';
+    if (word != NULL && sscanf(word, "%23s", began) != 1) began[0] = '\0';
 }
 
 /* "-1 SP PC", or "NUMBER ARGUMENTS SP PC" in a system call; "running" says nothing. */
@@ -244,8 +279,9 @@ static bool is_new(struct identity *seen, size_t *count, const struct stat *info
 static void name_source(struct look *look, const char *link, const char *descriptor) {
     char *name = look->source_names[look->sources];
     snprintf(name, LOOK_NAME, "%.30s (fd %.8s)", link + (link[0] == '/'), descriptor);
-    for (; *name != '\0'; name++)
-        if ((unsigned char)*name < ' ' || (unsigned char)*name >= 127) *name = '?';
+    for (char *at = name; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || (unsigned char)*at >= 127) *at = '?';
+    look_clean_name(look, name, LOOK_NAME, look->sources);
 }
 
 static void look_at_file(struct look *look, int directory, const char *descriptor, const char *link) {
@@ -308,6 +344,7 @@ void look_at_process(struct look *look, pid_t pid) {
     if (error == 0 && look->maps.count == 0)
         look_problem(look, "memory: it has none (it has ended, or is the kernel's)");
     if (error == ENOENT || error == ESRCH) return;
+    read_began(pid, look->began);
     look_make_spans(look);
     read_places(look, pid);
     look_at_text(look, pid, "environ", SOURCE_ENVIRON, look->environ_start);
@@ -317,6 +354,9 @@ void look_at_process(struct look *look, pid_t pid) {
         look_at_memory(look, pid);
         look_at_files(look, pid);
     }
+    char began[24];
+    read_began(pid, began);
+    if (strcmp(began, look->began) != 0) look_problem(look, "the process has ended meanwhile");
     int memory = open_at(pid, "mem", 0);
     look_attribute(look, memory >= 0 ? read_memory : NULL, &memory);
     if (memory >= 0) close(memory);

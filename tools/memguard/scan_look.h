@@ -18,7 +18,7 @@
 enum { LOOK_FOUND_MOST = 4096, LOOK_SOURCES = 64, LOOK_PROBLEMS = 16, LOOK_NAME = 48, LOOK_WORDS = 160 };
 
 /* What was read: memory by its addresses, or a file by its offsets. */
-enum { SOURCE_MEMORY, SOURCE_ENVIRON, SOURCE_CMDLINE, SOURCE_NOTES, SOURCE_REST, SOURCE_FILES };
+enum { SOURCE_MEMORY, SOURCE_ENVIRON, SOURCE_CMDLINE, SOURCE_NOTES, SOURCE_REST, SOURCE_NAMES, SOURCE_FILES };
 
 struct found {
     uint64_t address, end;
@@ -54,6 +54,7 @@ struct look {
     struct picture_span *spans; /* one for each mapping */
     struct thread *threads;
     size_t thread_count;
+    char began[24]; /* when the process began: by that it is known */
     uint64_t argument_start, argument_end, environ_start, environ_end; /* 0: not known */
     struct note *notes;
     size_t note_count;
@@ -85,12 +86,15 @@ void look_at_core(struct look *look, int fd);
 
 void look_problem(struct look *look, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* A name that will be shown: if it has bytes of the secret in it, that is noted, and it is replaced. */
+void look_clean_name(struct look *look, char *name, size_t room, uint64_t address);
+
 /* Sorts what was found and says for each where it lies. `read_memory` reads memory at an address (for marks of signal
  * frames), or is NULL. */
 typedef ssize_t look_reader(void *arg, void *to, size_t bytes, uint64_t address);
 void look_attribute(struct look *look, look_reader *read_memory, void *arg);
 
-/* The kinds of mappings, for the picture. */
+/* The kinds of mappings, for the picture; names that have the secret in them are taken away. */
 void look_make_spans(struct look *look);
 
 #endif

@@ -32,7 +32,8 @@ void look_make_spans(struct look *look) {
         return;
     }
     for (size_t i = 0; i < look->maps.count; i++) {
-        const struct mapping *mapping = &look->maps.list[i];
+        struct mapping *mapping = &look->maps.list[i];
+        look_clean_name(look, mapping->name, sizeof mapping->name, mapping->start);
         look->spans[i] = (struct picture_span){.start = mapping->start, .end = mapping->end, .kind = kind_of(mapping)};
         snprintf(look->spans[i].name, sizeof look->spans[i].name, "%s", mapping->name);
     }
@@ -265,6 +266,7 @@ void look_attribute(struct look *look, look_reader *read_memory, void *arg) {
         } else {
             one->place = one->source == SOURCE_ENVIRON   ? "environment"
                          : one->source == SOURCE_CMDLINE ? "command line"
+                         : one->source == SOURCE_NAMES   ? "name of a mapping or file"
                                                          : "rest of the file";
         }
     }
