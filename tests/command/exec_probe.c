@@ -3,7 +3,7 @@
  *   exec_probe look PID FILE [WORD]   prints how many 16-byte pieces of FILE are in the memory of PID that it can write to,
  *                                     leaving out mappings whose line in /proc/PID/maps has WORD in it
  *   exec_probe blocked COMMAND...     runs it with SIGUSR1 and SIGTERM blocked and SIGUSR2 and SIGPIPE ignored
- *   exec_probe usual COMMAND...       runs it with SIGINT and SIGQUIT as usual, which a shell ignores in the background */
+ *   exec_probe usual COMMAND...       runs it with signals as usual: shells ignore some in the background */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -86,8 +86,8 @@ static int blocked(char **command) {
 }
 
 static int usual(char **command) {
-    signal(SIGINT, SIG_DFL);
-    signal(SIGQUIT, SIG_DFL);
+    for (int i = 1; i < 32; i++)
+        signal(i, SIG_DFL); /* not KILL and STOP, which are so anyway */
     execvp(command[0], command);
     return 127;
 }

@@ -291,7 +291,9 @@ same "SIGTERM: both die by it" "$?" 143
 check "SIGTERM: the child is gone" "$(kill -0 "$(cat child)" 2>/dev/null && echo there)"
 is_stopped() { grep -q '^State:.T' "/proc/$1/status"; }
 runs() { ! is_stopped "$1"; }
+set -m # a process group that a shell looks after: SIGTSTP stops no other
 begin --file key -- bash catch {key}
+set +m
 child=$(cat child)
 kill -STOP "$child"
 check "the child stops: so do we" "$(wait_for 20 is_stopped $parent || echo no)"
