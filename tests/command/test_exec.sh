@@ -206,9 +206,13 @@ exec 20<&- 21<&-
 same "inherited descriptors stay" "$(cat "$out")" "$(cat key odd key)"
 (ulimit -n 10; "$command" exec --file key -- cat {key}) >"$out" 2>"$err"
 same "a limit that has no such numbers" "$(cat "$out")" "$(cat key)"
-(ulimit -n 5; "$command" exec --file key --pipe odd -- cat {key} {odd}) >"$out" 2>"$err"
-same "no descriptor left: exit code" "$?" 125
-has "no descriptor left: why" "Too many open files" "$err"
+if is_sanitized; then
+    skip "no descriptor left: a sanitizer needs some itself"
+else
+    (ulimit -n 5; "$command" exec --file key --pipe odd -- cat {key} {odd}) >"$out" 2>"$err"
+    same "no descriptor left: exit code" "$?" 125
+    has "no descriptor left: why" "Too many open files" "$err"
+fi
 (ulimit -l 0; MEMGUARD_BACKEND=plain "$command" exec --file key -- cat {key}) >"$out" 2>"$err"
 if [ "$(id -u)" -ne 0 ]; then
     has "no lockable memory: a warning" "not all files in memory could be locked" "$err"
