@@ -268,7 +268,7 @@ same "1 MiB by a pipe and by input" "$(cat "$out")" "$(cksum <large; cksum <larg
 part "signals"
 cat >catch <<'EOT'
 trap 'echo TERM >>caught; exit 31' TERM
-for name in HUP INT USR1 USR2 WINCH CONT ALRM; do trap "echo $name >>caught" $name; done
+for name in HUP INT USR1 USR2 WINCH CONT ALRM ABRT SEGV; do trap "echo $name >>caught" $name; done
 echo $$ >child
 touch ready
 while :; do sleep 0.02; done
@@ -280,7 +280,7 @@ begin() { # ARGUMENTS...: starts in the background; $parent
     there ready
 }
 begin --file key -- bash catch {key}
-for signal in HUP USR1 USR2 WINCH CONT ALRM; do
+for signal in HUP USR1 USR2 WINCH CONT ALRM ABRT SEGV; do
     kill -$signal $parent
     check "SIG$signal is passed on" "$(wait_for 20 grep -q "^$signal" caught || echo no)"
 done

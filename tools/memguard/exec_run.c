@@ -21,14 +21,6 @@
 
 /* ---- starting ---- */
 
-/* Not those that a fault in our own code raises: blocked, they would end us without a word. */
-static void all_signals(sigset_t *set) {
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-    sigfillset(set);
-    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
-        sigdelset(set, faults[i]);
-}
-
 /* A descriptor onto itself: that keeps it open in the child. */
 static int give(posix_spawn_file_actions_t *actions, int fd, int as) {
     return fd >= 0 ? posix_spawn_file_actions_adddup2(actions, fd, as) : 0;
@@ -110,7 +102,7 @@ int exec_look_for(const char *program) {
 static int prepare_signals(struct exec *exec) {
     sigset_t set;
     const struct sigaction usual = {.sa_handler = SIG_DFL};
-    all_signals(&set);
+    sigfillset(&set); /* a fault of our own ends us all the same, and so does abort(3) */
     exec->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (exec->signals < 0) return errno;
     if (sigaction(SIGCHLD, &usual, NULL) != 0) return errno;
@@ -146,10 +138,12 @@ static void pass_on(const struct exec *exec) {
     }
 }
 
-/* Stops as the child has, so that a shell takes the terminal back. What continues us waits in the signalfd, and is passed on. */
+/* Stops as the child has, so that a shell takes the terminal back: by SIGSTOP, which an inherited SIG_IGN or an orphaned group does not
+ * keep off. What continues us waits in the signalfd, and is passed on. */
 static bool has_ended(const struct exec *exec, int *end) {
     siginfo_t info = {0};
-    while (waitid(P_PID, (id_t)exec->pid, &info, WEXITED | WSTOPPED | WNOHANG) == 0 && info.si_pid != 0) {
+    int error;
+    while ((error = waitid(P_PID, (id_t)exec->pid, &info, WEXITED | WSTOPPED | WNOHANG)) == 0 && info.si_pid != 0) {
         *end = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
         if (info.si_code == CLD_STOPPED)
             raise(SIGSTOP);
@@ -157,7 +151,10 @@ static bool has_ended(const struct exec *exec, int *end) {
             return true;
         info.si_pid = 0;
     }
-    return false;
+    if (error == 0) return false;
+    ui_error("waiting for the command: %s", strerror(errno));
+    *end = EXEC_FAILED;
+    return true;
 }
 
 static size_t add_pipe(struct exec_pipe *pipe, struct pollfd *look) {
