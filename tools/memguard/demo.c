@@ -1,7 +1,6 @@
-/* The verb `demo`: a real use from end to end, told in eight parts. This file has the order of things, the vault and the
- * key; demo_look.c looks at the three children, demo_tools.c and demo_exec.c hand the key over, demo_end.c lets a secret expire,
- * destroys everything and looks again.
- */
+/* The verb `demo`: a real use from end to end, told in eight parts. This file has the order of things, the vault and
+ * the key; demo_look.c looks at the three children, demo_tools.c and demo_exec.c hand the key over, demo_end.c lets a
+ * secret expire, destroys everything and looks again. */
 #define _GNU_SOURCE
 #include "demo.h"
 

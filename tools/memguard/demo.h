@@ -38,8 +38,8 @@ bool demo_look(struct demo *demo);
 /* Part 4: the key goes to openssl and ssh-keygen. */
 bool demo_hand_over(struct demo *demo);
 
-/* Runs a program, its output to us: of that the begin of its first line, printable. Its exit code, SPAWN_KILLED, or *error when it
- * cannot be started. */
+/* Runs a program, its output to us: of that the begin of its first line, printable. Its exit code, SPAWN_KILLED, or
+ * *error when it cannot be started. */
 int demo_call(const struct spawn *what, char output[DEMO_SHOWN + 1], int *error);
 
 /* Part 5: what is in `handoff` goes through an agent and the verb `exec`. */

@@ -1,9 +1,9 @@
-/* Parts 6 and 7 of the demo: a secret reaches its limit; then everything is destroyed, and searched for again, in this process and
- * in the vault child: the random secret and the key.
+/* Parts 6 and 7 of the demo: a secret reaches its limit; then everything is destroyed, and searched for again, in
+ * this process and in the vault child: the random secret and the key.
  *
- * What is searched for must be somewhere, though all vaults are gone. It is kept XORed with a random mask, in ordinary
- * memory, and read byte by byte through the mask (needle.h): a plain piece of 8 bytes is nowhere but in registers. The
- * positive control goes through the same mask, so that it proves the masked search, too. */
+ * What is searched for must be somewhere, though all vaults are gone. It is kept XORed with a random mask, in
+ * ordinary memory, and read byte by byte through the mask (needle.h): a plain piece of 8 bytes is nowhere but in
+ * registers. The positive control goes through the same mask, so that it proves the masked search, too. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* Part 5 of the demo: the key goes through an agent and `memguard exec`, as a person would have it. The agent is the demo's own: its
- * place is a directory in memory that is made for it, and it ends with the demo, however that ends (holder.c). */
+/* Part 5 of the demo: the key goes through an agent and `memguard exec`, as a person would have it. The agent is the
+ * demo's own: its place is a directory in memory that is made for it, and it ends with the demo, however that ends
+ * (holder.c). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

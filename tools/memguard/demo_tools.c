@@ -34,7 +34,8 @@ static const struct tool digest_by_openssl = {openssl_dgst, "openssl dgst -sha25
                                               "read all of it (openssl cannot use OpenSSH's own form as a key)"};
 static const struct tool use_by_ssh_keygen = {ssh_keygen, "ssh-keygen -y -f " GIVEN_FILE, NULL, true, NULL};
 
-/* The first DEMO_SHOWN characters of the output, printable, first line only. The rest is read too, so that nobody waits. */
+/* The first DEMO_SHOWN characters of the output, printable, first line only. The rest is read too, so that nobody
+ * waits. */
 static void read_output(int fd, char output[DEMO_SHOWN + 1], int64_t deadline_ms) {
     char rest[512];
     ssize_t got = spawn_read(fd, output, DEMO_SHOWN, deadline_ms);

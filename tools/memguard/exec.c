@@ -353,7 +353,7 @@ static int start(struct exec *exec) {
     int code = exec_look_for(exec->command[0]);
     if (code != EXIT_GOOD) return code;
     if (exec->names_count > 0 && client_vault_beside_child(&exec->vault) != EXIT_GOOD) return EXEC_FAILED;
-    if (!fetch_all(exec) || !make_all(exec)) return EXEC_FAILED;
+    if (!fetch_all(exec) || !exec_hold_signals(exec) || !make_all(exec)) return EXEC_FAILED;
     warn(exec);
     return exec_start(exec);
 }

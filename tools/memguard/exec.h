@@ -1,7 +1,7 @@
 /* exec.h: the verb `exec` in parts: what is asked for and what becomes of it (exec.c), texts with secrets in them
- * (exec_render.c, exec_filter.c), the variables that the child gets (exec_environment.c), pipes (exec_pipe.c), and the child from
- * its start to its end (exec_run.c). Secret bytes are in a vault, in a file in memory (handoff.h) or in a pipe, nowhere else.
- * Every function says on standard error what went wrong. */
+ * (exec_render.c, exec_filter.c), the variables that the child gets (exec_environment.c), pipes (exec_pipe.c), and
+ * the child from its start to its end (exec_run.c). Secret bytes are in a vault, in a file in memory (handoff.h) or
+ * in a pipe, nowhere else. Every function says on standard error what went wrong. */
 #ifndef MEMGUARD_EXEC_H
 #define MEMGUARD_EXEC_H
 
@@ -132,11 +132,14 @@ void exec_move_up(int *fd);
 /* Whether there is such a program, before secrets are taken for it. EXIT_GOOD, or the exit code. */
 int exec_look_for(const char *program);
 
-/* Blocks all signals that can be, for good; starts the child, which gets the mask from before. EXIT_GOOD, or the exit code. */
+/* From here on signals wait for exec_wait, and for the child. */
+bool exec_hold_signals(struct exec *exec);
+
+/* Starts the child, which gets the signal mask from before. EXIT_GOOD, or the exit code. */
 int exec_start(struct exec *exec);
 
-/* Feeds pipes and passes signals on until the child has ended. How it ended: its exit code, or minus the signal. `broken`: a pipe
- * could not be fed. */
+/* Feeds pipes and passes signals on until the child has ended. How it ended: its exit code, or minus the signal.
+ * `broken`: a pipe could not be fed. */
 int exec_wait(struct exec *exec);
 
 /* Ends this process by that signal, without a core. Returns the exit code to end with if that does not help. */

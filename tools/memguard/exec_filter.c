@@ -1,6 +1,6 @@
-/* Filters: what the text around a secret needs of it. Each makes a secret of a secret; bytes go from page to page, one after the
- * other, so that none is in a buffer of ours. Sources: RFC 4648 (the library's codecs), RFC 3986 section 2 (url), RFC 8259 section 7
- * (json), the manuals of libpq ("The Password File") and of curl (-K). */
+/* Filters: what the text around a secret needs of it. Each makes a secret of a secret; bytes go from page to page,
+ * one after the other, so that none is in a buffer of ours. Sources: RFC 4648 (the library's codecs), RFC 3986
+ * section 2 (url), RFC 8259 section 7 (json), the manuals of libpq ("The Password File") and of curl (-K). */
 #define _GNU_SOURCE
 #include <memguard/codec.h>
 #include <string.h>

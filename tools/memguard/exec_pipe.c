@@ -1,5 +1,5 @@
-/* Pipes with a secret. Our end does not block, so that a child that does not read keeps us from nothing. Must not know: signals
- * (SIGPIPE is ignored or blocked by others). */
+/* Pipes with a secret. Our end does not block, so that a child that does not read keeps us from nothing. Must not
+ * know: signals (SIGPIPE is ignored or blocked by others). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-/* Texts with secrets in them. A template is taken to pieces before anything is fetched, and put together piece by piece straight in
- * the file in memory that the child gets; the text with its secrets is nowhere else. */
+/* Texts with secrets in them. A template is taken to pieces before anything is fetched, and put together piece by
+ * piece straight in the file in memory that the child gets; the text with its secrets is nowhere else. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,8 @@ static bool end_text(struct parse *parse) {
     return true;
 }
 
-/* NAME:filter:filter. Names may have colons, so words are taken for filters from the end on; before `raw` there is only a name. */
+/* NAME:filter:filter. Names may have colons, so words are taken for filters from the end on; before `raw` there is
+ * only a name. */
 static bool take_filters(const char *text, size_t *length, unsigned char filters[EXEC_FILTERS_MOST]) {
     unsigned char found[EXEC_FILTERS_MOST];
     size_t count = 0;

@@ -1,7 +1,7 @@
-/* The child from its start to its end. All signals that can be are blocked in this process from before it starts: they wait in
- * a signalfd, so there is no handler, and no moment in which one could end us before all is wiped. Sources: posix_spawn(3),
- * signalfd(2), waitid(2), sigaction(2) for si_code, the kernel's drivers/tty (what a terminal sends goes to the whole foreground
- * group). */
+/* The child from its start to its end. All signals that can be are blocked in this process from before anything is
+ * made for it: they wait in a signalfd, so there is no handler, and no moment in which one could end us before all is
+ * wiped. Sources: posix_spawn(3), signalfd(2), waitid(2), sigaction(2) for si_code, the kernel's drivers/tty (what a
+ * terminal sends goes to the whole foreground group). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -99,7 +99,7 @@ int exec_look_for(const char *program) {
 }
 
 /* SIGCHLD that is ignored would lose the child's end. */
-static int prepare_signals(struct exec *exec) {
+static int hold_signals(struct exec *exec) {
     sigset_t set;
     const struct sigaction usual = {.sa_handler = SIG_DFL};
     sigfillset(&set); /* a fault of our own ends us all the same, and so does abort(3) */
@@ -109,18 +109,23 @@ static int prepare_signals(struct exec *exec) {
     return pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+bool exec_hold_signals(struct exec *exec) {
+    int error = hold_signals(exec);
+    if (error != 0) ui_error("signals: %s", strerror(error));
+    return error == 0;
+}
+
 int exec_start(struct exec *exec) {
     char **environment = exec_environment(exec);
-    int error = environment == NULL ? ENOMEM : prepare_signals(exec);
-    if (error == 0) error = spawn_with(exec, environment);
+    int error = environment == NULL ? ENOMEM : spawn_with(exec, environment);
     free(environment);
     return error == 0 ? EXIT_GOOD : explain(exec->command[0], error);
 }
 
 /* ---- while it runs ---- */
 
-/* A terminal signals the whole foreground group, so the child has it already. Ours alone: of a write to a pipe that nobody reads, and
- * of children. */
+/* A terminal signals the whole foreground group, so the child has it already. Ours alone: of a write to a pipe that
+ * nobody reads, and of children. */
 static bool is_for_child(const struct signalfd_siginfo *signal) {
     static const int of_terminals[] = {SIGINT, SIGQUIT, SIGHUP, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH};
     if (signal->ssi_signo == SIGCHLD) return false;
@@ -138,8 +143,8 @@ static void pass_on(const struct exec *exec) {
     }
 }
 
-/* Stops as the child has, so that a shell takes the terminal back: by SIGSTOP, which an inherited SIG_IGN or an orphaned group does not
- * keep off. What continues us waits in the signalfd, and is passed on. */
+/* Stops as the child has, so that a shell takes the terminal back: by SIGSTOP, which an inherited SIG_IGN or an
+ * orphaned group does not keep off. What continues us waits in the signalfd, and is passed on. */
 static bool has_ended(const struct exec *exec, int *end) {
     siginfo_t info = {0};
     int error;

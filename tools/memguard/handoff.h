@@ -22,8 +22,8 @@ struct handoff {
 /* Makes the file. False: said why on standard error; nothing is left. */
 bool handoff_open(struct handoff *handoff, memguard_secret secret);
 
-/* The same in steps, for what is put together of several pieces: an empty file; pieces, which go straight into it; the end,
- * after which nothing can be put. False: said why; to be wiped (after begin: nothing is left). */
+/* The same in steps, for what is put together of several pieces: an empty file; pieces, which go straight into it;
+ * the end, after which nothing can be put. False: said why; to be wiped (after begin: nothing is left). */
 bool handoff_begin(struct handoff *handoff, size_t bytes);
 bool handoff_put(struct handoff *handoff, size_t at, const void *bytes, size_t size);
 bool handoff_put_secret(struct handoff *handoff, size_t at, memguard_secret secret);
