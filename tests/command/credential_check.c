@@ -35,7 +35,7 @@ static void add_text(struct input *input, const char *text) { add(input, text, s
 /* Mostly short and printable; else too long, or anything. */
 static void add_value(struct input *input) {
     static const uint64_t sizes[] = {1, 2, 12, 40, 300, 1025, 70000};
-    uint64_t size = draw(sizes[draw(20) < 16 ? draw(4) : draw(7)]), noise = draw(24);
+    uint64_t size = draw(sizes[draw(60) != 0 ? draw(5) : draw(7)]), noise = draw(24);
     for (uint64_t i = 0; i < size; i++) {
         char c = noise == 0 ? (char)draw(256) : noise == 1 ? "/@:=%'.-"[draw(8)] : (char)(' ' + draw(95));
         add(input, &c, 1);
