@@ -15,7 +15,7 @@ static void judge_path(struct mapping *mapping, const char *path) {
     mapping->hidden = begins(path, "/secretmem");
     mapping->memory_file = begins(path, "/memfd:") || begins(path, "/dev/shm/") || begins(path, "/SYSV") ||
                            begins(path, "/dev/zero") || begins(path, "/run/shm/");
-    mapping->device = begins(path, "/dev/") && !mapping->memory_file;
+    mapping->device = (begins(path, "/dev/") && !mapping->memory_file) || begins(path, "anon_inode:");
 }
 
 static void name_mapping(struct mapping *mapping, const char *path) {
@@ -47,6 +47,7 @@ static bool parse(char *line, struct mapping *mapping) {
     mapping->writable = at[2] == 'w';
     mapping->executable = at[3] == 'x';
     mapping->shared = at[4] == 's';
+    mapping->offset = strtoull(skip_words(at + 1, 1), NULL, 16);
     const char *inode = skip_words(at + 1, 3);
     mapping->inode = strtoull(inode, &at, 10);
     const char *path = skip_words(inode, 1);

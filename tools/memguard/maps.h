@@ -11,11 +11,12 @@ enum { MAPPING_NAME = 40 };
 
 struct mapping {
     uint64_t start, end, inode;
+    uint64_t offset; /* in the file */
     bool readable, writable, executable, shared;
     bool file;               /* it has a path */
     bool memory_file;        /* a memfd, /dev/shm, System V */
     bool hidden;             /* memfd_secret: shown to nobody */
-    bool device;             /* below /dev, not in memory */
+    bool device;             /* a device's memory */
     char name[MAPPING_NAME]; /* the last part of the path, "[heap]", "anonymous" */
 };
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PAGEMAP_ENTRIES = 512, SPARSE_BYTES = 1024 * 1024 };
+enum { PAGEMAP_ENTRIES = 512, SPARSE_BYTES = 1024 * 1024, SHARED_LARGEST = 64 * 1024 * 1024 };
 #define PAGEMAP_PRESENT_OR_SWAPPED (UINT64_C(3) << 62)
 #define PAGEMAP_GUARD (UINT64_C(1) << 58)
 
@@ -205,8 +205,12 @@ static uint64_t gap(struct scan *scan, const struct mapping *mapping, uint64_t a
     return at < scan->there.start ? scan->there.start - at : 0;
 }
 
+static bool is_long(const struct mapping *mapping) { return mapping->end - mapping->start >= SPARSE_BYTES; }
+
+/* Pages of it that do not exist are passed over: in private memory they hold nothing; of a file on a disk they are not in
+ * memory; and shared memory would be made by reading it. */
 static bool is_sparse(const struct mapping *mapping) {
-    return mapping->inode == 0 && mapping->end - mapping->start >= SPARSE_BYTES;
+    return is_long(mapping) && (!mapping->memory_file || mapping->end - mapping->start > SHARED_LARGEST);
 }
 
 /* How far one can read from `at` without a page that may be passed over. */
@@ -283,6 +287,34 @@ static bool is_too_long(struct scan *scan, const struct mapping *mapping) {
     return scan->job->sink == NULL || !find_region(scan, mapping->start, mapping->end);
 }
 
+static int open_of(pid_t pid, const char *name) {
+    char path[128];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Shared memory is a file, whose holes one can see and does not fill by reading; but only root may open it. */
+static bool scan_shared(struct scan *scan, const struct mapping *mapping) {
+    char name[64];
+    snprintf(name, sizeof name, "map_files/%llx-%llx", (unsigned long long)mapping->start,
+             (unsigned long long)mapping->end);
+    int fd = open_of(scan->pid, name);
+    if (fd < 0) return false;
+    const uint64_t length = mapping->end - mapping->start;
+    scan_descriptor(fd, mapping->offset, mapping->offset + length, mapping->start, scan->job, scan->result);
+    close(fd);
+    return true;
+}
+
+/* Pages that this process has not brought in; of shared memory others may have. */
+static void pass_over(struct scan *scan, const struct mapping *mapping, uint64_t bytes) {
+    scan->tail = 0;
+    tell_read(scan, bytes);
+    if (!mapping->memory_file) return;
+    scan->result->unread_bytes += bytes;
+    scan->result->unread_error = ENODATA;
+}
+
 static void scan_mapping(struct scan *scan, const struct mapping *mapping) {
     uint64_t at = mapping->start;
     scan->there_from = scan->there_to = 0;
@@ -290,22 +322,16 @@ static void scan_mapping(struct scan *scan, const struct mapping *mapping) {
         give_up(scan->result, EFBIG);
         return;
     }
+    if (mapping->memory_file && is_long(mapping) && scan_shared(scan, mapping)) return;
     while (at < mapping->end && scan->result->complete) {
         uint64_t absent = is_sparse(mapping) ? gap(scan, mapping, at) : 0;
         if (absent == 0) {
             at = read_stretch(scan, mapping, at, stretch(scan, mapping, at));
         } else {
             at += absent;
-            scan->tail = 0;
-            tell_read(scan, absent);
+            pass_over(scan, mapping, absent);
         }
     }
-}
-
-static int open_of(pid_t pid, const char *name) {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
-    return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 void scan_mappings(pid_t pid, const struct maps *maps, const struct scan_job *job, struct scan_result *result) {

@@ -20,9 +20,9 @@ enum { SEGMENTS_MOST = 131072, NOTES_MOST = 131072, THREADS_MOST = 65536, NAMES_
 /* In the NT_PRSTATUS of Linux: pr_pid, and where in pr_reg (offset 112) the stack pointer is. */
 enum { STATUS_PID_AT = 32, STATUS_REGISTERS_AT = 112 };
 #if defined(__x86_64__)
-enum { STATUS_STACK_AT = STATUS_REGISTERS_AT + 8 * 19 };
+enum { MACHINE = EM_X86_64, STATUS_STACK_AT = STATUS_REGISTERS_AT + 8 * 19 };
 #else
-enum { STATUS_STACK_AT = STATUS_REGISTERS_AT + 8 * 31 }; /* aarch64 */
+enum { MACHINE = EM_AARCH64, STATUS_STACK_AT = STATUS_REGISTERS_AT + 8 * 31 };
 #endif
 
 struct core_file {
@@ -48,7 +48,8 @@ static bool read_at(const struct core_file *core, void *to, size_t bytes, uint64
 static bool is_ours(const Elf64_Ehdr *head) {
     const unsigned char order = __BYTE_ORDER == __LITTLE_ENDIAN ? ELFDATA2LSB : ELFDATA2MSB;
     return memcmp(head->e_ident, ELFMAG, SELFMAG) == 0 && head->e_ident[EI_CLASS] == ELFCLASS64 &&
-           head->e_ident[EI_DATA] == order && head->e_type == ET_CORE && head->e_phentsize == sizeof(Elf64_Phdr);
+           head->e_ident[EI_DATA] == order && head->e_type == ET_CORE && head->e_machine == MACHINE &&
+           head->e_phentsize == sizeof(Elf64_Phdr);
 }
 
 /* More than 65534 segments: their number is in the first section. */

@@ -216,6 +216,7 @@ static const char *reason(int error) {
     if (error == EACCES || error == EPERM)
         return "not allowed: it is another user's, or not dumpable, or kernel.yama.ptrace_scope forbids it; try as "
                "root";
+    if (error == ENODATA) return "shared memory that it has not brought in; try as root";
     return strerror(error);
 }
 

@@ -121,6 +121,12 @@ static bool read_descriptor(memguard_vault *vault, int fd, const char *from, mem
     return false;
 }
 
+/* A person who types it is not to see it. */
+static bool read_input(memguard_vault *vault, int fd, memguard_secret *secret) {
+    if (isatty(fd)) return client_prompt(vault, "Secret: ", NULL, secret) == EXIT_GOOD;
+    return read_descriptor(vault, fd, "the descriptor", secret);
+}
+
 static bool read_file(memguard_vault *vault, const char *path, memguard_secret *secret) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
@@ -138,7 +144,7 @@ static bool take_secret(const struct order *order, memguard_vault *vault, struct
     const char *from = path != NULL ? path : order->name != NULL ? order->name : "the descriptor";
     bool good = path != NULL          ? read_file(vault, path, &secret)
                 : order->name != NULL ? client_fetch(order->name, true, vault, &secret) == EXIT_GOOD
-                                      : read_descriptor(vault, (int)order->fd, from, &secret);
+                                      : read_input(vault, (int)order->fd, &secret);
     return good && sought_make(sought, vault, secret, order->key != NULL, from);
 }
 
