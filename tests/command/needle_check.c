@@ -42,7 +42,8 @@ static size_t found(const void *text, size_t bytes, enum needle_form form) {
     struct needle_hit hits[NEEDLE_KINDS];
     memset(hits, 0, sizeof hits);
     memcpy(area + 1001, text, bytes);
-    area[1000] = area[1001 + bytes] = 0;
+    memset(area + 998, 0, 3);
+    memset(area + 1001 + bytes, 0, 3);
     needle_search(&needles, area, sizeof area, hits);
     draw(area, sizeof area);
     return (hits[NEEDLE_SECRET].forms >> form & 1) != 0 ? hits[NEEDLE_SECRET].bytes : 0;

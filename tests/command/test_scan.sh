@@ -112,7 +112,7 @@ sh -c 'exec "$0" scan --pid $$ --file "$1"' "$command" "$work/secret" >"$out" 2>
 check "itself: exit code" $? 2
 has "itself" "this very process" "$err"
 
-# An address space of terabytes, as sanitizers make: those programs search, but are not searched.
+# A program with a sanitizer searches, but is not searched: it keeps copies of its own.
 sanitized=no
 grep -q '^MEMGUARD_SANITIZE:STRING=.' "$build/CMakeCache.txt" && sanitized=yes
 
@@ -125,7 +125,7 @@ if [ $sanitized = no ]; then
     MEMGUARD_BACKEND=locked scan "self-test without memfd_secret" 0 --self-test
     has "self-test without memfd_secret" "in a vault, in use  *found: without memfd_secret" "$out"
 else
-    skip "self-test: a sanitizer's children cannot be searched"
+    skip "self-test: the heap of a sanitizer is none by name"
 fi
 
 # ---- every form, every place ----

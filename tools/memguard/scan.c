@@ -38,10 +38,10 @@ struct scan {
     size_t tail;      /* bytes at the start of the buffer that were searched already */
     uint64_t address; /* of what is read next */
     uint64_t page;
-    struct page_region there; /* pages that exist; none before it down to there_from */
+    struct page_region there;      /* pages that exist; none before it down to there_from */
     uint64_t there_from, there_to; /* what is known by that */
-    bool no_regions; /* the kernel cannot say */
-    uint64_t entries_at; /* page number of entries[0]; UINT64_MAX: none are loaded */
+    bool no_regions;               /* the kernel cannot say */
+    uint64_t entries_at;           /* page number of entries[0]; UINT64_MAX: none are loaded */
     uint64_t entries[PAGEMAP_ENTRIES];
 };
 

@@ -54,7 +54,7 @@ struct look {
     struct picture_span *spans; /* one for each mapping */
     struct thread *threads;
     size_t thread_count;
-    char began[24]; /* when the process began: by that it is known */
+    char began[24];                                                    /* when the process began: by that it is known */
     uint64_t argument_start, argument_end, environ_start, environ_end; /* 0: not known */
     struct note *notes;
     size_t note_count;
