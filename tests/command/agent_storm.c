@@ -4,6 +4,7 @@
  *   agent_storm SOCKET guess COUNT  so many wrong passphrases at once: at most one may be looked at
  *   agent_storm SOCKET linger       passes along sockets whose closing takes minutes, and leaves
  *   agent_storm SOCKET flood COUNT SECONDS  keeps so many connections that stop in the middle; prints "flooded" when they are there
+ *   agent_storm SOCKET announce COUNT SECONDS  so many secrets of 1 MiB are announced at once, and do not come
  * A worker has names of its own, new ones each time it is replaced, and writes down in shared memory what it is about to do and
  * what was acknowledged: only of what a killed one was just doing either outcome is right. */
 #define _GNU_SOURCE
@@ -34,7 +35,7 @@ struct role {
     int (*run)(uint64_t who);
     unsigned life; /* how often it was replaced */
     uint64_t done;
-    double longest;  /* until something was answered, in seconds */
+    double longest; /* until something was answered, in seconds */
     struct key keys[KEYS];
 };
 
@@ -45,7 +46,7 @@ static struct shared {
     struct role roles[CLIENTS];
     size_t loose; /* names that a killed client was just working at */
     char names[LOOSE_MOST][NAME];
-} *all;
+} * all;
 
 static bool over(void) { return now() >= all->end; }
 
@@ -115,8 +116,10 @@ static int check_key(uint64_t who, unsigned key) {
     int reply = ask_patiently(who, WIRE_GET, name, NULL, 0, back, &got);
     if (reply < 0) return -1;
     if (reply == WIRE_NO_SECRET && is->state != PRESENT && !(is->state == SETTING && is->version != 0)) return 0;
-    for (uint32_t version = is->version; reply == WIRE_DONE && version <= is->version + (is->state == SETTING); version++)
-        if (version != 0 && is->state != ABSENT && got == make_value(value, name, version) && memcmp(value, back, got) == 0)
+    for (uint32_t version = is->version; reply == WIRE_DONE && version <= is->version + (is->state == SETTING);
+         version++)
+        if (version != 0 && is->state != ABSENT && got == make_value(value, name, version) &&
+            memcmp(value, back, got) == 0)
             return 0;
     printf("%s: answer %d, %zu bytes, when state was %d, version %u\n", name, reply, got, (int)is->state, is->version);
     fflush(stdout);
@@ -272,7 +275,7 @@ static const struct {
     const char *what;
     int (*run)(uint64_t who);
     size_t count;
-} crowd[] = {{"work", work, 124},          {"stall", stall_once, 28},       {"read slowly", read_slowly, 6},
+} crowd[] = {{"work", work, 124},           {"stall", stall_once, 28},        {"read slowly", read_slowly, 6},
              {"garbage", send_garbage, 20}, {"leave early", leave_early, 13}, {"list", list_names, 8},
              {"lock", lock_and_unlock, 1}};
 
@@ -470,6 +473,18 @@ static int flood(size_t count, double seconds) {
     return 0;
 }
 
+/* Announces as much as can be, and sends none of it. */
+static int announce(size_t count, double seconds) {
+    for (size_t i = 0; i < count; i++) {
+        int fd = reach();
+        if (fd < 0 || !request(fd, WIRE_SET, "announced", BIG)) return say("announce");
+    }
+    puts("announced");
+    fflush(stdout);
+    nap((long)(seconds * 1000));
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc < 3) return 2;
     place = argv[1];
@@ -479,5 +494,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[2], "guess") == 0 && argc > 3) return guess(strtoul(argv[3], NULL, 10));
     if (strcmp(argv[2], "linger") == 0) return linger();
     if (strcmp(argv[2], "flood") == 0 && argc > 4) return flood(strtoul(argv[3], NULL, 10), strtod(argv[4], NULL));
+    if (strcmp(argv[2], "announce") == 0 && argc > 4)
+        return announce(strtoul(argv[3], NULL, 10), strtod(argv[4], NULL));
     return storm(strtod(argv[2], NULL));
 }

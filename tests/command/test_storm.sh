@@ -131,6 +131,13 @@ wait_for 30 is_calm
 check "passed descriptors are not kept" "$(fact descriptors)" "$descriptors"
 "$command" rm --all
 for i in {1..10}; do head -c 1000000 /dev/zero | "$command" set "full$i"; done
+storm announce 60 30 >"$work/announced" &
+announcer=$!
+wait_for 30 grep -q announced "$work/announced"
+memguard "beside 60 secrets of 1 MiB that are announced and do not come: set" 0 set key --file "$work/key"
+kill "$announcer"
+wait "$announcer" 2>/dev/null
+wait_for 30 is_calm
 storm flood 300 100 >"$work/flood" &
 flood=$!
 wait_for 30 grep -q flooded "$work/flood"

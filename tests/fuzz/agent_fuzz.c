@@ -161,7 +161,8 @@ static unsigned connect_once(unsigned marks, unsigned char *bytes, size_t size, 
     size_t have = 0;
     ssize_t got;
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    MUST(setsockopt(ends[0], SOL_SOCKET, SO_SNDTIMEO, &little, sizeof little) == 0); /* as if it was cut for being slow */
+    MUST(setsockopt(ends[0], SOL_SOCKET, SO_SNDTIMEO, &little, sizeof little) ==
+         0); /* as if it was cut for being slow */
     MUST(setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
     if ((marks & MARK_FRAME) != 0 && size >= 8) memcpy(bytes, &frame, 6);
     send_cut(ends[1], bytes, size, piece);

@@ -45,7 +45,8 @@ void ask_set_up(int terminal) {
     ask.program = is_usable(program) ? program : NULL;
     ask.terminal = terminal;
     /* In the background a question at the terminal would stop the whole agent. */
-    if (terminal >= 0 && (signal(SIGTTIN, SIG_IGN) == SIG_ERR || signal(SIGTTOU, SIG_IGN) == SIG_ERR)) ask.terminal = -1;
+    if (terminal >= 0 && (signal(SIGTTIN, SIG_IGN) == SIG_ERR || signal(SIGTTOU, SIG_IGN) == SIG_ERR))
+        ask.terminal = -1;
     /* For the program; there is no other thread yet that looks at the environment. */
     if (setenv("SSH_ASKPASS_PROMPT", "confirm", 1) != 0) ask.program = NULL;
 }

@@ -21,9 +21,9 @@
 
 enum {
     STACK_BYTES = 256 * 1024,
-    WATCH_MS = 250,  /* how often the clock is looked at while somebody is connected */
+    WATCH_MS = 250,        /* how often the clock is looked at while somebody is connected */
     DESCRIPTORS_KEPT = 14, /* of the process's limit, for what is not a client's */
-    PAGES_SHARE = 2, /* clients may take one part in so many of the lockable memory that is left at the start */
+    PAGES_SHARE = 2,       /* clients may take one part in so many of the lockable memory that is left at the start */
     PAGES_LEAST = 8 * 4096,
     PAGES_MOST = 16 << 20,
 };
@@ -32,7 +32,7 @@ static struct {
     pthread_mutex_t mutex;
     pthread_cond_t pages_back;
     void (*request)(struct serve_client *client);
-    int wake; /* told when a client has gone */
+    int wake;      /* told when a client has gone */
     unsigned most; /* clients: SERVE_MOST, or what the limit of descriptors allows */
     unsigned count, hurries, page_waits;
     uint64_t pages, pages_most;

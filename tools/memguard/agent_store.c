@@ -19,7 +19,7 @@ static struct {
     pthread_mutex_t mutex;
     memguard_vault *vault, *work;
     uint64_t ttl_ms;
-    unsigned closed; /* by a lock at work, a purge, or both */
+    unsigned closed;       /* by a lock at work, a purge, or both */
     uint64_t count, bytes; /* what is reserved counts */
     struct entry entries[STORE_MOST];
 } store = {.mutex = PTHREAD_MUTEX_INITIALIZER};
