@@ -90,6 +90,25 @@ if [ "$(id -u)" -eq 0 ]; then
 fi
 "$command" purge
 
+if env --ignore-signal=CHLD --block-signal=TERM true 2>/dev/null; then
+    printf '#!/bin/sh\nexit 1\n' >"$work/no"
+    printf '#!/bin/sh\nexit 0\n' >"$work/yes"
+    chmod 755 "$work/no" "$work/yes"
+    for word in no yes; do
+        MEMGUARD_ASKPASS=$work/$word env --ignore-signal=CHLD "$command" agent
+        "$command" set asked --gen 8 --confirm
+        timeout 60 "$command" get asked >"$work/out" 2>"$work/err"
+        check "an agent started with SIGCHLD ignored: the answer is $word" "$?" "$([ $word = no ] && echo 5 || echo 0)"
+        "$command" purge
+    done
+    env --block-signal=TERM --block-signal=HUP "$command" agent
+    kill "$(agents)"
+    for ((i = 0; i < 200; i++)); do [ -n "$(agents)" ] && sleep 0.05; done
+    check "an agent started with SIGTERM blocked ends by it" "$(agents)" ""
+else
+    skip "signals that are ignored or blocked: env(1) is too old"
+fi
+
 # ---- what the system refuses ----
 if [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null; then
     mkdir "$work/full"

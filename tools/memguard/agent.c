@@ -195,8 +195,11 @@ static bool harden(void) {
 static bool catch_ends(void) {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     memguard_signal_options options = MEMGUARD_SIGNAL_OPTIONS_INIT;
+    sigset_t none;
+    sigemptyset(&none);
     options.exit_code = MEMGUARD_EXIT_ZERO;
     options.flags = MEMGUARD_CATCH_LEAVE_IGNORED;
+    if (pthread_sigmask(SIG_SETMASK, &none, NULL) != 0) return false; /* whoever started us may have blocked them */
     memguard_status status = memguard_catch_crash(0);
     if (status == MEMGUARD_OK)
         status = memguard_catch_signal(signals, sizeof signals / sizeof signals[0], on_signal, NULL, &options);

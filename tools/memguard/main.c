@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <memguard.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -93,6 +94,7 @@ int main(int argc, char **argv) {
         ui_error("/dev/null cannot be opened: %s", strerror(errno));
         return EXIT_BAD;
     }
+    if (signal(SIGCHLD, SIG_DFL) == SIG_ERR) return EXIT_BAD; /* ignored, as it may come to us, exit codes are lost */
     int code = run_link(argc, argv);
     if (code >= 0) return code;
     if (argc < 2) {

@@ -87,13 +87,15 @@ int spawn_start(const struct spawn *what, pid_t *pid) {
     return error;
 }
 
-/* The note is struck off before the number can belong to someone else. */
+/* The note is struck off before the number can belong to someone else. How it ended and is not known is no success. */
 static int reap(pid_t pid) {
     int status = 0;
+    pid_t got;
     tidy_strike_group(pid);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : SPAWN_KILLED;
+    do
+        got = waitpid(pid, &status, 0);
+    while (got < 0 && errno == EINTR);
+    return got == pid && WIFEXITED(status) ? WEXITSTATUS(status) : SPAWN_KILLED;
 }
 
 static bool has_ended(pid_t pid) {
