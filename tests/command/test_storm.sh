@@ -121,7 +121,7 @@ wait $terminal
 check "the terminal shows question and refusal" "$(grep -c '(refused)' "$work/terminal")" 1
 
 # ---- single clients ----
-storm linger >"$work/linger" &
+"$work/storm" "$socket" linger >"$work/linger" &
 lingerer=$!
 wait_for 30 test -s "$work/linger"
 memguard "beside a client whose descriptors take minutes to close" 0 get storm-key
@@ -131,14 +131,14 @@ wait_for 30 is_calm
 check "passed descriptors are not kept" "$(fact descriptors)" "$descriptors"
 "$command" rm --all
 for i in {1..10}; do head -c 1000000 /dev/zero | "$command" set "full$i"; done
-storm announce 60 30 >"$work/announced" &
+"$work/storm" "$socket" announce 60 30 >"$work/announced" &
 announcer=$!
 wait_for 30 grep -q announced "$work/announced"
 memguard "beside 60 secrets of 1 MiB that are announced and do not come: set" 0 set key --file "$work/key"
 kill "$announcer"
 wait "$announcer" 2>/dev/null
 wait_for 30 is_calm
-storm flood 300 100 >"$work/flood" &
+"$work/storm" "$socket" flood 300 100 >"$work/flood" &
 flood=$!
 wait_for 30 grep -q flooded "$work/flood"
 began=$SECONDS
@@ -167,7 +167,7 @@ check "ten purges at once: it has ended" "$(agents)" ""
 # ---- few descriptors ----
 (ulimit -n 16 && "$command" agent)
 memguard "an agent with 16 descriptors: set" 0 set key --file "$work/key"
-storm flood 30 20 >"$work/flood" &
+"$work/storm" "$socket" flood 30 20 >"$work/flood" &
 flood=$!
 wait_for 30 grep -q flooded "$work/flood"
 memguard "an agent with 16 descriptors, behind 30 clients that stop: get" 0 get key
