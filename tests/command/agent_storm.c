@@ -438,7 +438,8 @@ static bool pass_along(int fd, int passed, const void *bytes, size_t size) {
     return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)size;
 }
 
-/* With the frame, which is read, and behind it, where nobody reads; a kernel or an agent may refuse either. */
+/* With the frame, which is read, and behind it, where nobody reads; a kernel or an agent may refuse either. The agent is stopped
+ * meanwhile: so the last close is its own. */
 static int linger(void) {
     const struct wire_frame frame = wire_request(WIRE_STATUS);
     for (int way = 0; way < 6; way++) {
@@ -447,15 +448,13 @@ static int linger(void) {
         bool taken = way % 2 == 0 ? pass_along(fd, lingering, &frame, sizeof frame)
                                   : wire_send(fd, &frame, sizeof frame) && pass_along(fd, lingering, "x", 1);
         puts(taken ? "taken" : "refused");
+        if (taken) close(lingering); /* what is refused stays open: our own last close would wait as well */
         close(fd);
-        if (taken && fork() == 0) { /* our own last close would wait as well */
-            close(lingering);
-            _exit(0);
-        }
     }
+    puts("passed along");
     fflush(stdout);
-    nap(20000);
-    _exit(0);
+    nap(100000);
+    return 0;
 }
 
 static int flood(size_t count, double seconds) {

@@ -121,11 +121,13 @@ wait $terminal
 check "the terminal shows question and refusal" "$(grep -c '(refused)' "$work/terminal")" 1
 
 # ---- single clients ----
+kill -STOP "$agent"
 "$work/storm" "$socket" linger >"$work/linger" &
 lingerer=$!
-wait_for 30 test -s "$work/linger"
+wait_for 30 grep -q "passed along" "$work/linger"
+kill -CONT "$agent"
 memguard "beside a client whose descriptors take minutes to close" 0 get storm-key
-kill "$lingerer"
+kill -KILL "$lingerer"
 wait "$lingerer" 2>/dev/null
 wait_for 30 is_calm
 check "passed descriptors are not kept" "$(fact descriptors)" "$descriptors"

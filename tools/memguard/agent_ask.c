@@ -107,10 +107,16 @@ static enum wire_answer read_line(const struct serve_client *client, int64_t dea
     return first == 'y' || first == 'Y' ? WIRE_DONE : WIRE_SAID_NO;
 }
 
+/* In the background of our terminal. Another one, that does not control us, has no such thing. */
+static bool is_behind(int terminal) {
+    pid_t front = tcgetpgrp(terminal);
+    return front >= 0 && front != getpgrp();
+}
+
 static enum wire_answer ask_terminal(const struct serve_client *client, const char *question) {
     char line[QUESTION_BYTES + 16];
     int length = snprintf(line, sizeof line, "%s [y/N] ", question);
-    if (tcgetpgrp(ask.terminal) != getpgrp()) return WIRE_NOBODY; /* in the background */
+    if (is_behind(ask.terminal)) return WIRE_NOBODY;
     tcflush(ask.terminal, TCIFLUSH); /* what was typed before the question answers nothing */
     if (write(ask.terminal, line, (size_t)length) != length) return WIRE_NOBODY;
     enum wire_answer answer = read_line(client, spawn_now_ms() + PATIENCE_MS);
