@@ -54,6 +54,7 @@ plant() { # NAME FILE SED-COMMAND: a copy of the sources with a fault in it, whi
     build "$work/$1" "$work/fuzz-$1" 2>"$work/log" || cat "$work/log"
     fuzz "$work/fuzz-$1" 30 "$work/seeds"
     check "control, $1: found by the fuzzer" "$(grep -c 'agent_fuzz: .*not so' "$work/log")" 1
+    rm -f "$work"/crash-*
 }
 
 if ! build "$source/tools/memguard" "$work/fuzz" 2>"$work/log"; then
