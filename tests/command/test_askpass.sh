@@ -51,6 +51,8 @@ answer "ssh-add: a key, confirmed" one "Enter passphrase for /k/id (will confirm
 answer "ssh-keygen: a key" one 'Enter passphrase for "/k/id": '
 answer "a path with a space" two "Enter passphrase for key '/k/a b': "
 answer "ssh-add: it was wrong" "" "Bad passphrase, try again for /k/id: "
+MEMGUARD_ASKPASS_NAME=ssh:/k/id answer "ssh-add: it was wrong, and it was named" "" "Bad passphrase, try again for /k/id: "
+MEMGUARD_ASKPASS_NAME=sudo:alice answer "a name, whatever the prompt" four "Enter passphrase for /k/id: "
 answer "ssh: a password" three "alice@host.example's password: "
 answer "ssh: a password that the server asks for" three "(alice@host.example) Password: "
 answer "sudo" four "[sudo] password for alice: "

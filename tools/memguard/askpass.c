@@ -19,8 +19,8 @@ static const char manual[] =
     "Writes the secret that a program prompts for to its standard output, as a line. For SSH_ASKPASS, GIT_ASKPASS\n"
     "and SUDO_ASKPASS, which take the name of a program alone, there is the link memguard-askpass:\n"
     "  SSH_ASKPASS=$(command -v memguard-askpass) SSH_ASKPASS_REQUIRE=prefer ssh-add\n"
-    "  --name NAME       the secret of this name, whatever the prompt says; also MEMGUARD_ASKPASS_NAME. When the\n"
-    "                    agent does not hold it that is an error (but see --remember)\n"
+    "  --name NAME       the secret of this name, whatever the prompt says (but that it was wrong); also\n"
+    "                    MEMGUARD_ASKPASS_NAME. When the agent does not hold it that is an error (but see --remember)\n"
     "  --remember TIME   what the person answers is kept in the agent for so long; also MEMGUARD_ASKPASS_REMEMBER.\n"
     "                    It may have been mistyped: then memguard rm\n"
     "A script that passes a prompt on should put -- before it: others may have chosen its words.\n"
@@ -96,7 +96,8 @@ static int give_secret(struct askpass *ask) {
     if (code == EXIT_GOOD) code = client_vault(&vault);
     if (code == EXIT_GOOD) code = find(ask, &is_held);
     if (code != EXIT_GOOD) return code;
-    if ((is_held && !ask->question.again) || (ask->given != NULL && ask->remember_ms == 0))
+    /* What was wrong once is not answered again: ssh-add would ask for ever. */
+    if (!ask->question.again && (is_held || (ask->given != NULL && ask->remember_ms == 0)))
         code = client_fetch(ask->name, true, vault, &secret);
     else
         code = ask_person(ask, vault, &secret);
