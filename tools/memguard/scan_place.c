@@ -106,10 +106,10 @@ static bool is_general_register(const struct around *around, uint64_t address) {
     return false;
 }
 
-/* Registers of interrupted code, left on the stack by a signal handler. */
+/* Registers of interrupted code, left on the stack by a signal handler. Other processors have other marks, and none of
+ * these. */
 static bool is_saved_register(const struct look *look, const struct mapping *mapping, uint64_t address,
                               look_reader *read_memory, void *arg) {
-#if defined(__x86_64__)
     struct around around = {look->job.buffer, address > FRAME_BELOW ? address - FRAME_BELOW : 0, 0};
     size_t most = FRAME_BELOW + FRAME_ABOVE;
     if (around.start < mapping->start) around.start = mapping->start;
@@ -119,10 +119,6 @@ static bool is_saved_register(const struct look *look, const struct mapping *map
     if (got <= 0) return false;
     around.end = around.start + (uint64_t)got;
     return is_vector_register(&around, address) || is_general_register(&around, address);
-#else
-    (void)look, (void)mapping, (void)address, (void)read_memory, (void)arg;
-    return false;
-#endif
 }
 
 static void attribute_stack(const struct look *look, struct found *one, const struct mapping *mapping,
