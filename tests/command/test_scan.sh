@@ -180,6 +180,13 @@ wait_for 30 grep -qa scan_planter "/proc/$!/cmdline"
 scan "in the command line" 1 --pid $! --file "$work/secret" --json
 check "in the command line" "$(found | grep -c ' 32 hex command line$')" 1
 end $!
+cp "$work/scan_planter" "$work/$hex"
+"$work/$hex" </dev/null >/dev/null &
+wait_for 30 grep -qa "$hex" "/proc/$!/cmdline"
+scan "a file named by it" 1 --pid $! --file "$work/secret" --map
+has "a file named by it" "name of a mapping or file" "$out"
+hasnot "a file named by it" "$hex" "$out"
+end $!
 plant none raw
 scan "a clean process" 0 --pid "$planted" --file "$work/secret" --json
 has "a clean process" '"verdict": "clean"' "$out"
