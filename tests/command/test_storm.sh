@@ -137,7 +137,7 @@ for i in {1..10}; do head -c 1000000 /dev/zero | "$command" set "full$i"; done
 announcer=$!
 wait_for 30 grep -q announced "$work/announced"
 memguard "beside 60 secrets of 1 MiB that are announced and do not come: set" 0 set key --file "$work/key"
-kill "$announcer"
+kill "$announcer" 2>/dev/null
 wait "$announcer" 2>/dev/null
 wait_for 30 is_calm
 "$work/storm" "$socket" flood 300 100 >"$work/flood" &
@@ -148,7 +148,7 @@ memguard "behind 300 clients that stop in the middle, always anew: set" 0 set ke
 memguard "behind 300 clients that stop in the middle, always anew: get" 0 get key
 check "behind 300 clients: the same bytes" "$(cmp "$out" "$work/key" && echo same)" same
 echo "behind 300 clients that stop in the middle: set and get took $((SECONDS - began)) s"
-kill "$flood"
+kill "$flood" 2>/dev/null
 wait "$flood" 2>/dev/null
 check "after the flood: everybody has left" "$(wait_for 60 is_calm && echo calm)" calm
 check "after the flood: no descriptor is left" "$(fact descriptors)" "$descriptors"
@@ -173,7 +173,7 @@ memguard "an agent with 16 descriptors: set" 0 set key --file "$work/key"
 flood=$!
 wait_for 30 grep -q flooded "$work/flood"
 memguard "an agent with 16 descriptors, behind 30 clients that stop: get" 0 get key
-kill "$flood"
+kill "$flood" 2>/dev/null
 wait "$flood" 2>/dev/null
 wait_for 60 is_calm
 memguard "purge" 0 purge

@@ -138,7 +138,7 @@ for way in C-c C-z C-d 'C-\'; do
     echoes "after $way"
 done
 prompting() { # the process that asks
-    local line words
+    local line words=()
     for line in /proc/[0-9]*/cmdline; do
         mapfile -d '' -t words 2>/dev/null <"$line" || continue
         if [ "${words[*]-}" = "memguard set typed" ] && [ "$(readlink "${line%cmdline}exe")" = "$command" ]; then
@@ -153,6 +153,8 @@ for signal in TERM INT HUP QUIT; do
     kill -s $signal "$(prompting)"
     # A shell whose command ended by SIGINT gives up the rest of the line.
     [ $signal = INT ] || ended "set, SIG$signal" $((128 + $(kill -l $signal)))
+    for ((i = 0; i < 600; i++)); do [ -z "$(prompting)" ] || sleep 0.05; done
+    check "set, SIG$signal: it has ended" "$(prompting)" ""
     never "set, SIG$signal" "half-typed"
     echoes "after SIG$signal"
 done
