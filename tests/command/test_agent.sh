@@ -2,71 +2,11 @@
 # The agent and its verbs: life and end, who may come, limits, lock and unlock, what a person is asked, clients that stall, lie,
 # leave and come by the hundreds, and that no byte of a secret is in the agent's memory while nobody uses it.
 # usage: test_agent.sh [FOLDER [SECONDS]]    SECONDS: how long the storm of clients lasts
-set -u
-command=${MEMGUARD_COMMAND:?}
-source=${MEMGUARD_SOURCE:?}
 storm_seconds=${2:-3}
-here=$source/tests/command
-passed=0 failed=0 skipped=0
+. "${MEMGUARD_SOURCE:?}/tests/command/agents.sh"
 
-part() { [ -z "${MEMGUARD_TEST_VERBOSE-}" ] || echo "$SECONDS s: $1"; }
-pass() { passed=$((passed + 1)); }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; }
-skip() { skipped=$((skipped + 1)); echo "SKIP $1"; }
-check() { if [ "$2" = "$3" ]; then pass; else fail "$1: '$2', not '$3'"; fi; }
-has() { if grep -q -- "$2" "$3"; then pass; else fail "$1: no '$2' in it"; cat "$3"; fi; }
-hasnot() { if grep -q -- "$2" "$3"; then fail "$1: '$2' in it"; else pass; fi; }
-
-work=$(mktemp -d) || exit 1
-chmod 755 "$work"
-cp "$command" "$work/memguard-under-test" # by this name our agents are known
-command=$work/memguard-under-test
-run=$work/run
-mkdir -m 700 "$run"
-export XDG_RUNTIME_DIR=$run
-unset MEMGUARD_BACKEND MEMGUARD_ASKPASS SSH_ASKPASS
-socket=$run/memguard/agent.sock
-out=$work/out err=$work/err
-export ASAN_OPTIONS=detect_leaks=0 # which an undumpable process cannot look for
-
-processes() { # WORDS: the numbers of those whose command line has them in it
-    local line words
-    for line in /proc/[0-9]*/cmdline; do
-        mapfile -d '' -t words 2>/dev/null <"$line" || continue
-        case "${words[*]-}" in *"$1"*) basename "${line%/cmdline}" ;; esac
-    done
-}
-agents() { processes "$work/memguard-under-test agent"; }
-watchers() { processes "$work/bin/"; }
-clean_up() {
-    local pid
-    for pid in $(agents) $(watchers) $(jobs -p); do kill -KILL "$pid" 2>/dev/null; done
-    wait 2>/dev/null
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 1' INT TERM
-
-memguard() { # NAME CODE ARGUMENTS...: runs the command and checks its exit code; standard input as it is
-    local name=$1 expected=$2 code
-    shift 2
-    timeout 60 "$command" "$@" >"$out" 2>"$err"
-    code=$?
-    [ "$code" -eq "$expected" ] || cat "$err"
-    check "$name: exit code" "$code" "$expected"
-}
-fact() { "$command" status --json 2>/dev/null | tr ',{}' '\n\n\n' | sed -n "s/^\"$1\":\"*\([^\"]*\)\"*$/\1/p"; }
-wait_for() { # SECONDS COMMAND...
-    local until=$((SECONDS + $1))
-    shift
-    while ! "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$until" ] || return 1
-        sleep 0.05
-    done
-}
 gone() { ! kill -0 "$1" 2>/dev/null; }
 no_answer() { "$command" status; [ $? = 6 ]; } # a process that was killed has its socket a moment longer than its name
-is_calm() { [ "$(fact clients)" = 1 ]; } # the one that asks
 
 build() {
     local cc=${CC:-cc}
@@ -76,8 +16,7 @@ build() {
 }
 if ! build; then
     fail "the helpers do not build"
-    echo "$passed passed, $failed failed, $skipped skipped"
-    exit 1
+    finish
 fi
 peer() { "$work/peer" "$socket" "$@"; }
 head -c 64 /dev/urandom >"$work/key"
@@ -347,7 +286,7 @@ mkdir "$work/bin"
 printf '#!/bin/sh\nwhile [ "$1" != gdbus ]; do shift; done\nexec "$@"\n' >"$work/bin/systemd-inhibit"
 cat >"$work/bin/gdbus" <<EOT
 #!/bin/sh
-echo started >>"$work/watchers"
+echo started >>"$work/helpers"
 echo "The name org.freedesktop.login1 is owned by :1.3"
 while ! [ -e "$work/say" ]; do sleep 0.05; done
 mv "$work/say" "$work/said"
@@ -373,7 +312,7 @@ if [ "$can_lock" = true ]; then
     sleep 0.3
     check "suspend: other signals do nothing" "$(fact locked)" false
     memguard "purge" 0 purge
-    check "suspend: the watcher ends with the agent" "$(watchers)" ""
+    check "suspend: the watcher ends with the agent" "$(helpers)" ""
     PATH=$work/bin:$PATH memguard "agent" 0 agent --lock-on-suspend --passphrase-fd 9 9<"$work/dawn"
     memguard "set" 0 set key --file "$work/key"
     sleeps "/org/freedesktop/login1: org.freedesktop.login1.Manager.PrepareForSleep (true,)"
@@ -383,7 +322,7 @@ if [ "$can_lock" = true ]; then
     memguard "suspend: unlock" 0 unlock --passphrase-fd 9 9<"$work/dawn"
     memguard "suspend: get" 0 get key
     check "suspend: the same bytes" "$(cmp "$out" "$work/key" && echo same)" same
-    watchers | xargs kill -KILL
+    helpers | xargs kill -KILL
     check "suspend: nobody tells of it any more: locked" "$(wait_for 10 is_locked && echo locked)" locked
     memguard "suspend: unlock" 0 unlock --passphrase-fd 9 9<"$work/dawn"
     memguard "purge" 0 purge
@@ -507,5 +446,4 @@ else
     skip "other users: not root, or no setpriv"
 fi
 check "no agent is left" "$(agents)" ""
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+finish

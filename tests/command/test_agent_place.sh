@@ -1,38 +1,9 @@
 #!/bin/bash
 # What somebody may have planted where the agent and its clients meet, and what the system may refuse: nothing of it is followed,
 # changed or taken for an agent, and the reason is said.
-set -u
-command=${MEMGUARD_COMMAND:?}
-passed=0 failed=0 skipped=0
-pass() { passed=$((passed + 1)); }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; }
-skip() { skipped=$((skipped + 1)); echo "SKIP $1"; }
-check() { if [ "$2" = "$3" ]; then pass; else fail "$1: '$2', not '$3'"; fi; }
+. "${MEMGUARD_SOURCE:?}/tests/command/agents.sh"
+place=$run/memguard
 
-work=$(mktemp -d) || exit 1
-chmod 755 "$work"
-cp "$command" "$work/memguard-at-its-place"
-command=$work/memguard-at-its-place
-export XDG_RUNTIME_DIR=$work/run
-mkdir -m 700 "$XDG_RUNTIME_DIR"
-place=$XDG_RUNTIME_DIR/memguard
-unset MEMGUARD_BACKEND MEMGUARD_ASKPASS SSH_ASKPASS
-export ASAN_OPTIONS=detect_leaks=0
-agents() {
-    local line words
-    for line in /proc/[0-9]*/cmdline; do
-        mapfile -d '' -t words 2>/dev/null <"$line" || continue
-        case "${words[*]-}" in *"$command agent"*) basename "${line%/cmdline}" ;; esac
-    done
-}
-clean_up() {
-    local pid
-    for pid in $(jobs -p) $(agents); do kill -KILL "$pid" 2>/dev/null; done
-    wait 2>/dev/null
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 1' INT TERM
 refused() { # NAME WORDS COMMAND...
     local name=$1 words=$2
     shift 2
@@ -138,5 +109,4 @@ else
     skip "limits of lockable memory: not root, no setpriv, or a sanitizer, which locks nothing"
 fi
 check "no agent is left" "$(agents)" ""
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+finish

@@ -4,12 +4,6 @@
 # whose closing takes minutes, guesses at the passphrase all at once, many purges at once, few descriptors.
 # In the release build only: elsewhere test_agent.sh has a short storm.
 # usage: test_storm.sh [FOLDER [SECONDS]]
-set -u
-command=${MEMGUARD_COMMAND:?}
-source=${MEMGUARD_SOURCE:?}
-storm_seconds=${2:-60}
-here=$source/tests/command
-passed=0 failed=0 skipped=0
 case ${MEMGUARD_BUILD:?} in
 */release) ;;
 *)
@@ -19,61 +13,16 @@ case ${MEMGUARD_BUILD:?} in
     ;;
 esac
 
-pass() { passed=$((passed + 1)); }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; }
-skip() { skipped=$((skipped + 1)); echo "SKIP $1"; }
-check() { if [ "$2" = "$3" ]; then pass; else fail "$1: '$2', not '$3'"; fi; }
+storm_seconds=${2:-60}
+. "${MEMGUARD_SOURCE:?}/tests/command/agents.sh"
 most() { if [ "$2" -le "$3" ]; then pass; else fail "$1: $2, more than $3"; fi; }
-
-work=$(mktemp -d) || exit 1
-cp "$command" "$work/memguard-in-storm" # by this name our agents are known
-command=$work/memguard-in-storm
-export XDG_RUNTIME_DIR=$work/run
-mkdir -m 700 "$XDG_RUNTIME_DIR"
-unset MEMGUARD_BACKEND MEMGUARD_ASKPASS SSH_ASKPASS
-socket=$XDG_RUNTIME_DIR/memguard/agent.sock
-out=$work/out
-
-agents() {
-    local line words
-    for line in /proc/[0-9]*/cmdline; do
-        mapfile -d '' -t words 2>/dev/null <"$line" || continue
-        case "${words[*]-}" in *"$work/memguard-in-storm agent"*) basename "${line%/cmdline}" ;; esac
-    done
-}
-clean_up() {
-    local pid
-    for pid in $(jobs -p) $(agents); do kill -KILL "$pid" 2>/dev/null; done
-    wait 2>/dev/null
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 1' INT TERM
-
-memguard() { # NAME CODE ARGUMENTS...
-    local name=$1 expected=$2
-    shift 2
-    timeout 60 "$command" "$@" >"$out" 2>"$work/err"
-    check "$name: exit code" "$?" "$expected"
-}
-fact() { "$command" status --json 2>/dev/null | tr ',{}' '\n\n\n' | sed -n "s/^\"$1\":\"*\([^\"]*\)\"*$/\1/p"; }
 of_process() { awk -v what="$1:" '$1 == what { print $2 }' "/proc/$agent/status"; }
-wait_for() { # SECONDS COMMAND...
-    local until=$((SECONDS + $1))
-    shift
-    while ! "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$until" ] || return 1
-        sleep 0.05
-    done
-}
-is_calm() { [ "$(fact clients)" = 1 ]; } # the one that asks
 storm() { "$work/storm" "$socket" "$@"; }
 
 if ! "${CC:-cc}" -std=gnu11 -O2 -Wall -o "$work/pty" "$here/pty.c" || ! "${CC:-cc}" -std=gnu11 -O2 -Wall -I"$source/include" -iquote "$source/tools/memguard" -o "$work/storm" \
     "$here/agent_storm.c" "$source/tools/memguard/wire.c"; then
     fail "the clients do not build"
-    echo "$passed passed, $failed failed, $skipped skipped"
-    exit 1
+    finish
 fi
 head -c 64 /dev/urandom >"$work/key"
 head -c 1000000 /dev/urandom >"$work/large"
@@ -178,5 +127,4 @@ wait "$flood" 2>/dev/null
 wait_for 60 is_calm
 memguard "purge" 0 purge
 check "no agent is left" "$(agents)" ""
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+finish
