@@ -40,6 +40,9 @@ endif()
 add_library(memguard_hardening INTERFACE)
 memguard_c_flags(memguard_hardening
     -fstack-protector-strong -fstack-clash-protection -ffunction-sections -fno-common)
+# Distributions link-time optimize by flags of their own. Not here: the linker's plugin does not see what assembly in
+# functions calls, and what is wiped leans on borders between files.
+memguard_c_flags(memguard_hardening -fno-lto)
 # Marks for shadow stacks and indirect-branch checks; assembly has to bring its own.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
     memguard_c_flags(memguard_hardening -fcf-protection=full)
