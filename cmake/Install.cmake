@@ -18,6 +18,12 @@ foreach(section 1 3 7)
     file(GLOB pages CONFIGURE_DEPENDS docs/man/*.${section})
     install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
 endforeach()
+if(TARGET memguard_command)
+    foreach(link memguard-askpass git-credential-memguard) # their pages, too, are other names of one
+        file(CREATE_LINK memguard.1 ${PROJECT_BINARY_DIR}/${link}.1 SYMBOLIC)
+        install(FILES ${PROJECT_BINARY_DIR}/${link}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+    endforeach()
+endif()
 
 # The way from the package's files back to the prefix, so that an installed tree may be moved.
 file(RELATIVE_PATH MEMGUARD_PC_TO_PREFIX
