@@ -18,7 +18,7 @@ static const char manual[] =
     "\n"
     "Writes the secret that a program prompts for to its standard output, as a line. For SSH_ASKPASS, GIT_ASKPASS\n"
     "and SUDO_ASKPASS, which take the name of a program alone, there is the link memguard-askpass:\n"
-    "  SSH_ASKPASS=$(command -v memguard-askpass) SSH_ASKPASS_REQUIRE=prefer ssh-add\n"
+    "  SSH_ASKPASS=$(command -v memguard-askpass) SSH_ASKPASS_REQUIRE=force ssh-add\n"
     "  --name NAME       the secret of this name, whatever the prompt says (but that it was wrong); also\n"
     "                    MEMGUARD_ASKPASS_NAME. When the agent does not hold it that is an error (but see --remember)\n"
     "  --remember TIME   what the person answers is kept in the agent for so long; also MEMGUARD_ASKPASS_REMEMBER.\n"
