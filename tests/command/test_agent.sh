@@ -220,6 +220,9 @@ check "prompt: what was typed, without the newline" "$(xxd -p "$out")" "$(printf
 pty "Secret: " one "Once more: " other -- "$command" set typed
 check "prompt: two that differ: exit code" "$?" 1
 has "prompt: two that differ" "not the same" "$out"
+pty "Secret: " "" -- "$command" set typed
+check "prompt: an empty line: exit code" "$?" 1
+has "prompt: an empty line" "nothing was typed" "$out"
 pty -- "$command" get typed
 check "get on a terminal: exit code" "$?" 5
 hasnot "get on a terminal" "typed-secret" "$out"
@@ -254,6 +257,8 @@ if [ "$can_lock" = true ]; then
     memguard "locked: set --gen" 4 set other --gen 8
     memguard "locked: ls" 0 ls
     echo right | memguard "locked: lock" 4 lock --passphrase-fd 0
+    memguard "an empty passphrase" 1 unlock --passphrase-fd 0 </dev/null
+    has "an empty passphrase" "the passphrase is empty" "$err"
     echo wrong | memguard "a wrong passphrase" 5 unlock --passphrase-fd 0
     echo right | memguard "too soon after it" 5 unlock --passphrase-fd 0
     has "too soon after it" "too soon" "$err"

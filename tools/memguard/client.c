@@ -347,6 +347,8 @@ int client_prompt(memguard_vault *vault, const char *text, const char *again, me
     if (status == MEMGUARD_OK && same == MEMGUARD_OK) return EXIT_GOOD;
     if (status == MEMGUARD_OK)
         ui_error("these were not the same");
+    else if (status == MEMGUARD_ERR_EMPTY)
+        ui_error("nothing was typed");
     else
         ui_library_error("the prompt", status);
     return EXIT_BAD;
@@ -356,6 +358,9 @@ int client_passphrase(memguard_vault *vault, int fd, bool twice, memguard_secret
     if (fd < 0) return client_prompt(vault, "Passphrase: ", twice ? "Once more: " : NULL, passphrase);
     memguard_status status = read_line(vault, fd, passphrase);
     if (status == MEMGUARD_OK) return EXIT_GOOD;
-    ui_library_error("the passphrase", status);
+    if (status == MEMGUARD_ERR_EMPTY || status == MEMGUARD_ERR_SHORT)
+        ui_error("the passphrase is empty");
+    else
+        ui_library_error("the passphrase", status);
     return EXIT_BAD;
 }
