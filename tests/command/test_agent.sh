@@ -53,6 +53,7 @@ check "one agent" "$(agents | wc -l)" 1
 agent=$(fact pid)
 can_lock=$(fact can_lock)
 check "it is the one that answers" "$agent" "$(agents)"
+check "what ps calls it" "$(cat "/proc/$agent/comm")" memguard
 check "mode of the directory" "$(stat -c %a "$run/memguard")" 700
 check "mode of the socket" "$(stat -c %a "$socket")" 600
 "$command" get key >"$out"

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -235,6 +236,7 @@ static bool prepare_suspend(const struct agent *agent) {
 }
 
 static int hold(struct agent *agent) {
+    if (prctl(PR_SET_NAME, "memguard") != 0) return EXIT_BAD; /* by its path in /proc: "exe" */
     if (!take_place(agent)) return agent->if_none && errno == EWOULDBLOCK ? EXIT_GOOD : EXIT_BAD;
     if (!harden() || !store_open(&agent->store)) return EXIT_BAD;
     ask_set_up(agent->foreground && isatty(STDIN_FILENO) ? STDIN_FILENO : -1);
