@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent_ask.h"
@@ -47,6 +48,8 @@ static const char manual[] =
     "the terminal of an agent that runs in the foreground.\n"
     "\n"
     "exit code: 0 done, 1 it could not be started, or one is running already, 2 wrong usage\n";
+
+enum { PLACE_PATIENCE_MS = 5000, PLACE_STEP_MS = 10 };
 
 struct agent {
     struct store_options store;
@@ -208,14 +211,26 @@ static bool catch_ends(void) {
     return status == MEMGUARD_OK && signal(SIGPIPE, SIG_IGN) != SIG_ERR;
 }
 
-static bool take_place(struct agent *agent) {
-    agent->lock = place_lock(agent->directory);
-    if (agent->lock >= 0) return true;
-    if (errno != EWOULDBLOCK)
-        ui_error("the agent's lock: %s", strerror(errno));
-    else if (!agent->if_none)
-        ui_error("an agent is running already");
-    return false;
+static bool somebody_listens(int directory) {
+    int fd = place_connect(directory);
+    if (fd >= 0) close(fd);
+    return fd >= 0 || (errno != ENOENT && errno != ECONNREFUSED);
+}
+
+/* Who has the lock and does not listen is just starting, or just ending: its end is waited for. */
+static int take_place(struct agent *agent) {
+    const struct timespec pause = {0, PLACE_STEP_MS * 1000000L};
+    const int64_t deadline = spawn_now_ms() + PLACE_PATIENCE_MS;
+    for (;;) {
+        agent->lock = place_lock(agent->directory);
+        if (agent->lock >= 0) return EXIT_GOOD;
+        if (errno != EWOULDBLOCK) {
+            ui_error("the agent's lock: %s", strerror(errno));
+            return EXIT_BAD;
+        }
+        if (somebody_listens(agent->directory) || spawn_now_ms() >= deadline) return EXIT_REFUSED;
+        nanosleep(&pause, NULL);
+    }
 }
 
 static bool listen_there(struct agent *agent) {
@@ -237,7 +252,10 @@ static bool prepare_suspend(const struct agent *agent) {
 
 static int hold(struct agent *agent) {
     if (prctl(PR_SET_NAME, "memguard") != 0) return EXIT_BAD; /* by its path in /proc: "exe" */
-    if (!take_place(agent)) return agent->if_none && errno == EWOULDBLOCK ? EXIT_GOOD : EXIT_BAD;
+    int code = take_place(agent);
+    if (code == EXIT_REFUSED && agent->if_none) return EXIT_GOOD;
+    if (code == EXIT_REFUSED) ui_error("an agent is running already");
+    if (code != EXIT_GOOD) return EXIT_BAD;
     if (!harden() || !store_open(&agent->store)) return EXIT_BAD;
     ask_set_up(agent->foreground && isatty(STDIN_FILENO) ? STDIN_FILENO : -1);
     socket_directory = agent->directory;
