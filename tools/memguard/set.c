@@ -122,6 +122,20 @@ static int read_file(const struct set *set, memguard_vault *vault, memguard_secr
     return code;
 }
 
+static int is_line(const void *bytes, size_t size, void *arg) {
+    (void)arg;
+    const char *newline = memchr(bytes, '\n', size);
+    return newline != NULL && newline + 1 == (const char *)bytes + size;
+}
+
+/* For a person who has typed `echo ... | memguard set`: one line, and its newline is hardly meant. Programs hear nothing. */
+static void note_newline(const struct set *set, memguard_secret secret) {
+    int found = 0;
+    if (set->line || set->file != NULL || set->fd_given || isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) return;
+    if (memguard_secret_use(secret, is_line, NULL, &found) == MEMGUARD_OK && found)
+        ui_error("the newline at the end of the input is part of the secret; --line leaves it out");
+}
+
 static int read_secret(const struct set *set, memguard_vault *vault, memguard_secret *secret) {
     if (set->file != NULL) return read_file(set, vault, secret);
     if (set->fd_given || !isatty(STDIN_FILENO)) return read_input(set, (int)set->fd, vault, secret);
@@ -144,7 +158,9 @@ static int run(int argc, char **argv) {
     int code = client_need_agent(true); /* before somebody has typed it */
     if (code == EXIT_GOOD) code = client_vault(&vault);
     if (code == EXIT_GOOD) code = read_secret(&set, vault, &secret);
-    return code != EXIT_GOOD ? code : client_give(set.request, set.name, secret, true, &reply);
+    if (code == EXIT_GOOD) code = client_give(set.request, set.name, secret, true, &reply);
+    if (code == EXIT_GOOD) note_newline(&set, secret);
+    return code;
 }
 
 const struct verb verb_set = {"set", run, "gives the agent a secret", manual};
