@@ -39,15 +39,21 @@ static void print_protection(const struct protection *protection, uint32_t obtai
     ui_line("  %s", yes ? protection->obtained : protection->missing);
 }
 
-static const char *limit_text(uint64_t limit, char text[24]) {
-    return limit == UINT64_MAX ? "unlimited" : ui_bytes(limit, text);
+const char *report_lockable(uint64_t limit_bytes, uint64_t used_bytes, char text[REPORT_TEXT]) {
+    char limit[24], used[24];
+    ui_bytes(used_bytes, used);
+    if (limit_bytes == UINT64_MAX)
+        snprintf(text, REPORT_TEXT, "lockable memory: %s in use, no limit", used);
+    else
+        snprintf(text, REPORT_TEXT, "lockable memory: %s in use, %s allowed", used, ui_bytes(limit_bytes, limit));
+    return text;
 }
 
 void report_print(const memguard_report *report) {
-    char limit[24], used[24], prekey[24];
+    char memory[REPORT_TEXT], prekey[24];
     for (size_t i = 0; i < sizeof protections / sizeof protections[0]; i++)
         print_protection(&protections[i], report->protections);
-    ui_line("  backend %s; lockable memory: %s allowed, %s in use;", report_backend(report->backend),
-            limit_text(report->lock_limit_bytes, limit), ui_bytes(report->lock_in_use_bytes, used));
-    ui_line("  the vault's key is split over %s of random bytes", ui_bytes(report->prekey_bytes, prekey));
+    ui_line("  backend %s; %s", report_backend(report->backend),
+            report_lockable(report->lock_limit_bytes, report->lock_in_use_bytes, memory));
+    ui_line("  The vault's key is split over %s of random bytes.", ui_bytes(report->prekey_bytes, prekey));
 }

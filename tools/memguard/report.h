@@ -9,4 +9,9 @@ void report_print(const memguard_report *report);
 
 const char *report_backend(uint32_t backend);
 
+enum { REPORT_TEXT = 80 };
+
+/* "lockable memory: 76 KiB in use, no limit". Returns `text`. */
+const char *report_lockable(uint64_t limit_bytes, uint64_t used_bytes, char text[REPORT_TEXT]);
+
 #endif

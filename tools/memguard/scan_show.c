@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -216,17 +215,11 @@ static bool begin_drawing(struct drawing *drawing, const struct look *look, cons
     return true;
 }
 
-static unsigned terminal_columns(void) {
-    struct winsize size;
-    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return COLUMNS;
-    return size.ws_col;
-}
-
 bool show_map(const struct look *look, const struct sought *sought, const char *target) {
     struct drawing drawing;
     if (!begin_drawing(&drawing, look, sought, target)) return false;
-    bool colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
-    bool good = picture_print(&drawing.picture, stdout, terminal_columns(), colour);
+    size_t columns = ui_columns();
+    bool good = picture_print(&drawing.picture, stdout, columns == 0 ? COLUMNS : (unsigned)columns, ui_has_colour());
     free(drawing.hits);
     if (!good) ui_error("the picture could not be drawn: %s", strerror(errno));
     return good;

@@ -79,29 +79,43 @@ static void put_list(const char *name, const struct bit *bits, uint64_t set) {
     putchar('\n');
 }
 
-static void put_text(const struct wire_status *s) {
-    char bytes[24], limit[24], used[24];
-    const uint64_t seconds = s->uptime_ms / 1000;
-    ui_line("%-12s process %" PRIu64 ", for %" PRIu64 " h %" PRIu64 " m %" PRIu64 " s", "agent", s->pid, seconds / 3600,
-            seconds / 60 % 60, seconds % 60);
-    printf("%-12s ", "state");
-    ui_put(s->locked != 0 ? UI_DOUBT : UI_GOOD, s->locked != 0 ? "locked" : "not locked");
+static void put_toned(const char *name, enum ui_tone tone, const char *text) {
+    printf("%-12s ", name);
+    ui_put(tone, text);
     putchar('\n');
+}
+
+static void put_age(const struct wire_status *s) {
+    const uint64_t seconds = s->uptime_ms / 1000;
+    printf("%-12s process %" PRIu64 ", ", "agent", s->pid);
+    if (seconds == 0)
+        ui_line("just started");
+    else if (seconds < 60)
+        ui_line("for %" PRIu64 " s", seconds);
+    else if (seconds < 3600)
+        ui_line("for %" PRIu64 " m %" PRIu64 " s", seconds / 60, seconds % 60);
+    else
+        ui_line("for %" PRIu64 " h %" PRIu64 " m", seconds / 3600, seconds / 60 % 60);
+}
+
+static void put_text(const struct wire_status *s) {
+    char bytes[24], memory[REPORT_TEXT];
+    const bool can_ask = s->can_ask != 0, watched = s->suspend == WIRE_SUSPEND_WATCHED;
+    put_age(s);
+    put_toned("state", s->locked != 0 ? UI_DOUBT : UI_GOOD, s->locked != 0 ? "locked" : "not locked");
     ui_line("%-12s %" PRIu64 " of at most %" PRIu64 ", %s, sealed", "secrets", s->secrets, s->most_secrets,
             ui_bytes(s->secret_bytes, bytes));
     put_list("protections", protections, s->protections);
     put_list("hardening", hardening, s->hardened);
-    ui_line("%-12s %s; lockable memory: %s allowed, %s in use", "backend", report_backend((uint32_t)s->backend),
-            s->lock_limit_bytes == UINT64_MAX ? "any" : ui_bytes(s->lock_limit_bytes, limit),
-            ui_bytes(s->lock_in_use_bytes, used));
+    ui_line("%-12s %s; %s", "backend", report_backend((uint32_t)s->backend),
+            report_lockable(s->lock_limit_bytes, s->lock_in_use_bytes, memory));
     ui_line("%-12s %" PRIu64 " now, %" PRIu64 " served, %" PRIu64 " refused, %" PRIu64 " cut for being slow", "clients",
             s->clients, s->served, s->refused, s->cut);
-    ui_line("%-12s %s", "confirm",
-            s->can_ask != 0 ? "a person can be asked" : "nobody can be asked (MEMGUARD_ASKPASS)");
+    put_toned("confirm", can_ask ? UI_PLAIN : UI_DOUBT,
+              can_ask ? "a person can be asked" : "nobody can be asked (MEMGUARD_ASKPASS)");
     if (s->suspend != WIRE_SUSPEND_UNWATCHED)
-        ui_line("%-12s %s", "suspend",
-                s->suspend == WIRE_SUSPEND_WATCHED ? "the agent locks before it"
-                                                   : "NOT watched: nobody tells of it; trying again");
+        put_toned("suspend", watched ? UI_PLAIN : UI_BAD,
+                  watched ? "the agent locks before it" : "NOT watched: nobody tells of it; trying again");
     if (s->can_lock == 0) ui_line("%-12s %s", "lock", wire_texts[WIRE_NOT_BUILT]);
 }
 

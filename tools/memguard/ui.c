@@ -4,21 +4,30 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "command.h"
 
+bool ui_has_colour(void) {
+    const char *no = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    if (no != NULL && no[0] != '\0') return false;
+    if (terminal == NULL || terminal[0] == '\0' || strcmp(terminal, "dumb") == 0) return false;
+    return isatty(STDOUT_FILENO) != 0;
+}
+
+size_t ui_columns(void) {
+    struct winsize size;
+    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 static const char *colour_of(enum ui_tone tone) {
     static const char *const codes[] = {"", "\033[32m", "\033[31m", "\033[33m", "\033[1m"};
     static int colour = -1;
-    if (colour < 0) {
-        const char *no = getenv("NO_COLOR");
-        colour = isatty(STDOUT_FILENO) && (no == NULL || no[0] == '\0');
-    }
+    if (colour < 0) colour = ui_has_colour();
     return colour ? codes[tone] : "";
 }
 
@@ -101,7 +110,7 @@ void ui_table(const struct ui_cell *cells, size_t rows, size_t columns) {
 
 const char *ui_bytes(uint64_t bytes, char text[24]) {
     if (bytes < 1024)
-        snprintf(text, 24, "%" PRIu64 " bytes", bytes);
+        snprintf(text, 24, "%" PRIu64 " byte%s", bytes, bytes == 1 ? "" : "s");
     else if (bytes < (uint64_t)1024 * 1024)
         snprintf(text, 24, "%" PRIu64 " KiB", (bytes + 512) / 1024);
     else

@@ -1,9 +1,9 @@
-/* ui.h: what a person sees: aligned plain text on standard output, errors on standard error. Colour only on a terminal
- * and without NO_COLOR. Never given secret bytes. */
+/* ui.h: what a person sees: aligned plain text on standard output, errors on standard error. Never given secret bytes. */
 #ifndef MEMGUARD_UI_H
 #define MEMGUARD_UI_H
 
 #include <memguard.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +15,12 @@ struct ui_cell {
     enum ui_tone tone;
     char text[UI_CELL];
 };
+
+/* Whether standard output takes colours: a terminal that is not dumb, and NO_COLOR is not set, or empty (no-color.org). */
+bool ui_has_colour(void);
+
+/* The width of standard output; 0: it is no terminal, or one that does not say. */
+size_t ui_columns(void);
 
 /* A line; `\n` is added. */
 void ui_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -36,7 +42,7 @@ void ui_set(struct ui_cell *cell, enum ui_tone tone, const char *format, ...) __
 /* Rows of cells, row after row, columns as wide as needed; the first row is the head. */
 void ui_table(const struct ui_cell *cells, size_t rows, size_t columns);
 
-/* "72 KiB", "3.9 MiB". Returns `text`. */
+/* "1 byte", "72 KiB", "3.9 MiB". Returns `text`. */
 const char *ui_bytes(uint64_t bytes, char text[24]);
 
 /* Flushes standard output. Returns `code`, or EXIT_BAD when not all of it could be written. */
