@@ -139,6 +139,67 @@ check "twelve at once: one agent" "$(agents | wc -l)" 1
 check "twelve at once: none is lost" "$("$command" ls --json | grep -c name)" 12
 memguard "purge" 0 purge
 
+# ---- one agent's end, and the next one ----
+part "one agent's end, and the next one"
+memguard "an agent" 0 agent
+for i in {1..50}; do "$command" purge && "$command" agent; done >"$work/again" 2>&1
+check "purge and an agent, 50 times: no complaint" "$(cat "$work/again")" ""
+memguard "purge" 0 purge
+mkfifo "$work/hold"
+flock "$run/memguard/agent.lock" sh -c "echo held >'$work/held'; read -r line" <>"$work/hold" & # as one that is just ending
+holder=$!
+wait_for 10 test -s "$work/held"
+"$command" agent >"$work/again" 2>&1 &
+next=$!
+one_agent() { [ -n "$(agents)" ]; }
+wait_for 10 one_agent
+echo >"$work/hold"
+wait $next
+check "an agent waits for the end of one that listens no more: exit code" "$?" 0
+check "an agent waits for the end of one that listens no more" "$(cat "$work/again")" ""
+wait $holder
+memguard "it is there" 0 status
+has "status: just started, or for so long" "^agent  *process [0-9]*, \(just started\|for [0-9ms ]*\)$" "$out"
+memguard "purge" 0 purge
+
+# ---- what a person sees ----
+part "what a person sees"
+name=$(printf 'n%.0s' {1..60})
+memguard "set" 0 set "$name" --gen 1
+memguard "set" 0 set b --gen 10000 --uses 3 --confirm --no-reveal
+memguard "ls" 0 ls
+has "ls: one byte" " 1 byte " "$out"
+check "ls: columns are in line, whatever the names" "$(awk '{ match($0, NR == 1 ? "FORGOTTEN" : "  - "); print RSTART + (NR == 1 ? 0 : 2) }' "$out" | sort -u | wc -l)" 1
+has "ls: flags" " 3  confirm  no-reveal$" "$out"
+check "ls: no spaces at the end of a line" "$(grep -c ' $' "$out")" 0
+look() { # COMMANDS...: what a terminal shows of them
+    TERM=$terminal NO_COLOR=$no_colour "$work/pty" -- /bin/sh -c "$*" | tr -d '\r' >"$out"
+}
+coloured() { grep -c "$(printf '\033')\[" "$out"; }
+terminal=xterm no_colour=
+look "'$command' ls"
+check "a terminal: the head of ls stands out; an empty NO_COLOR is none" "$(coloured)" 1
+look "'$command' status"
+check "a terminal: the state, and that nobody can be asked" "$(coloured)" 2
+for terminal in dumb ''; do
+    look "'$command' ls; '$command' status"
+    check "TERM='$terminal': no colour" "$(coloured)" 0
+done
+terminal=xterm no_colour=1
+look "'$command' ls; '$command' status"
+check "NO_COLOR: no colour" "$(coloured)" 0
+note="newline at the end of the input is part of the secret; --line"
+look "echo word | '$command' set line"
+has "a line on standard input: its newline is mentioned" "$note" "$out"
+look "echo word | '$command' set line --line; printf word | '$command' set line; printf 'a\nb\n' | '$command' set line;
+    echo word >'$work/word'; '$command' set line --file '$work/word'; '$command' set line --fd 3 3<'$work/word'"
+check "no newline, two, --line, a file, a descriptor: not a word" "$(cat "$out")" ""
+echo word | memguard "a line on standard input, from a program" 0 set line
+check "a line on standard input, from a program: not a word" "$(cat "$err")" ""
+memguard "get" 0 get line
+check "it is part of the secret" "$(xxd -p "$out")" "$(echo word | xxd -p)"
+memguard "purge" 0 purge
+
 # ---- the place ----
 part "the place"
 chmod 750 "$run/memguard"

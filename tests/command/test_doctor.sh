@@ -175,6 +175,7 @@ lines=$(($(echo "$ids" | wc -l) - $(echo "$of_process" | wc -w)))
 for id in $live; do is "$id" unknown "could not check: nothing is tried under --root"; done
 for id in $of_process; do check "all is well: $id is not shown" "$(state_of "$id")" ""; done
 check "all is well: a line each" "$(grep -c '^  [a-z]' "$out")" "$lines"
+has "all is well: counted" "^0 bad, 0 doubt, $(echo "$live" | wc -w) could not be checked, of $lines facts$" "$out"
 
 # ---- ids, texts ----
 check "ids differ" "$(echo "$ids" | sort | uniq -d)" ""
@@ -212,6 +213,7 @@ has "require what needs a process" "tracer .*unknown .*give --pid" "$out"
 swaps "/dev/sda2 partition"
 mkdir -p "$fx/sys/class/block/sda2"
 run "bad, and nobody minds" 0 doctor --root "$fx"
+has "one is bad: counted" "^1 bad, " "$out"
 run "strict, and one is bad" 1 doctor --root "$fx" --strict
 run "require what is bad" 1 doctor --root "$fx" --require swap
 has "require what is bad" "required, but bad: swap" "$err"
@@ -470,7 +472,7 @@ core "|/x" 0 doubt "0 does not stop"
 core "@/x" 0 doubt "0 does not stop"
 core "|/bin/false" 0 good "no core file"
 core "|/x" 1 good "neither"
-core "@/x" 1 bad "1 bytes soft"
+core "@/x" 1 bad "1 byte soft"
 mv "$fx/$pattern" "$work/away"
 limits 8388608 8388608 1
 doctor "core limit 1, no pattern"
@@ -938,11 +940,22 @@ if command -v script >/dev/null && script -qec true /dev/null >/dev/null 2>&1; t
     mkdir -p "$fx/sys/class/block/sda2"
     unset NO_COLOR
     out=$all/out.terminal
-    script -qec "stty cols 80; '$command' doctor --root '$fx'" /dev/null </dev/null | tr -d '\r' >"$out"
     esc=$(printf '\033')
-    has "terminal: colour" "$esc\[31mbad" "$out"
-    check "terminal: folded" "$(sed "s/$esc\[[0-9]*m//g" "$out" | awk 'length > 80')" ""
-    has "terminal: indented" "^                                 [a-z]" "$out"
+    for columns in 80 40; do
+        script -qec "stty cols $columns; TERM=xterm '$command' doctor --root '$fx'" /dev/null </dev/null | tr -d '\r' >"$out"
+        has "terminal of $columns: colour" "$esc\[31mbad" "$out"
+        sed -i "s/$esc\[[0-9]*m//g" "$out"
+        check "terminal of $columns: folded" "$(awk -v columns=$columns 'length > columns && NF > 1' "$out")" "" # a word that is longer stays whole
+        check "terminal of $columns: no spaces at the end" "$(grep -c ' $' "$out")" 0
+        check "terminal of $columns: facts" "$(grep -c '^  [a-z]' "$out")" "$lines"
+        has "terminal of $columns: what it means, on a line of its own" "^      equal pages are not merged$" "$out"
+        has "terminal of $columns: the fix, on a line of its own" "^      fix: " "$out"
+    done
+    has "terminal: the value, beside the state" "^  ksm  *good  *0 (off)$" "$out"
+    has "terminal: a value that is too long, below it" "^      1 of 1 not encrypted: /dev/sda2$" "$out"
+    script -qec "stty cols 30; TERM=dumb '$command' doctor --root '$fx'" /dev/null </dev/null | tr -d '\r' >"$out"
+    hasnot "a dumb terminal: colour" "$esc" "$out"
+    has "a terminal of 30: a line a fact" "^  ksm  *good  *0 (off) - equal pages are not merged$" "$out"
 else
     skip "a terminal: no script(1)"
 fi

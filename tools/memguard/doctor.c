@@ -16,8 +16,8 @@ static const char manual[] =
     "usage: memguard doctor [--pid N] [--strict] [--require ID,...] [--json] [--root DIR]\n"
     "       memguard doctor --explain ID | --list\n"
     "\n"
-    "Tells what protects secrets on this machine and what does not: a line a fact, with its id, its state, the value\n"
-    "seen, what that means for secrets, and a fix. Nothing is changed. States:\n"
+    "Tells what protects secrets on this machine and what does not: a line a fact (on a terminal several), with its id,\n"
+    "its state, the value seen, what that means for secrets, and a fix. Nothing is changed. States:\n"
     "  good     it protects secrets\n"
     "  bad      secrets can be lost by it, and there is a fix\n"
     "  doubt    weaker than it could be, or it depends on programs, or only other hardware would change it\n"
@@ -166,6 +166,7 @@ static bool fails(const struct order *order, size_t i, const struct fact *fact) 
 
 static int examine(const struct order *order) {
     const struct check *before = NULL;
+    size_t counts[FACT_STATES] = {0};
     struct fact fact;
     int code = EXIT_GOOD;
     if (order->json)
@@ -175,13 +176,14 @@ static int examine(const struct order *order) {
     for (size_t i = 0; i < checks_count; i++) {
         if (checks[i].of_process && order->machine.pid == 0 && !order->required[i]) continue;
         look(&order->machine, &checks[i], &fact);
+        counts[fact.state]++;
         show(order, i, &before, &fact);
         if (fails(order, i, &fact)) code = EXIT_BAD;
     }
     if (order->json)
         doctor_json_end();
     else
-        ui_line("\nmore about a fact: memguard doctor --explain ID");
+        doctor_print_end(counts);
     return ui_finish(code);
 }
 

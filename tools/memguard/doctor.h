@@ -182,9 +182,13 @@ check_fn check_environment, check_dumpable, check_no_new_privs, check_seccomp, c
 
 /* ---- what is printed ---- */
 
-/* One line a fact, groups under headings. On a terminal, lines are folded. */
+/* One line a fact, groups under headings. On a terminal, several lines a fact, folded. */
 void doctor_print_head(const struct machine *machine);
 void doctor_print_fact(const struct check *check, const struct check *before, const struct fact *fact);
+
+/* How many facts are in which state. */
+void doctor_print_end(const size_t counts[FACT_STATES]);
+
 void doctor_print_explanation(const struct check *check);
 
 void doctor_json_head(const struct machine *machine);

@@ -67,7 +67,7 @@ void check_lock_limit(const struct machine *machine, struct fact *fact) {
     if (limit.soft == UINT64_MAX)
         fact_say(fact, FACT_GOOD, "as much as there is memory may be locked", "unlimited");
     else if (machine_is_capable(machine, CAP_IPC_LOCK_NUMBER))
-        fact_say(fact, FACT_GOOD, "CAP_IPC_LOCK: the limit does not count", "%s soft, with CAP_IPC_LOCK",
+        fact_say(fact, FACT_GOOD, "by this right the limit does not count", "%s soft, with CAP_IPC_LOCK",
                  limit_name(limit.soft, soft));
     else if (limit.soft / 1024 < WORKS_KIB)
         say_too_little(&limit, fact);

@@ -1,22 +1,19 @@
-/* What the doctor prints: a line a fact for people, an object for programs (RFC 8259). Facts are clean text already
+/* What the doctor prints: a line a fact, which a terminal shows in pieces; an object for programs (RFC 8259). Facts are clean text already
  * (fact_clean). */
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "doctor.h"
 #include "ui.h"
 
-enum { ID_COLUMNS = 22, STATE_COLUMNS = 9, LEAST_COLUMNS = 60, EXPLAIN_COLUMNS = 78 };
+enum { ID_COLUMNS = 22, STATE_COLUMNS = 9, INDENT = 6, LEAST_COLUMNS = 40, EXPLAIN_COLUMNS = 78 };
 
 /* ---- for people ---- */
 
 /* 0: lines are not folded. */
 static size_t terminal_columns(void) {
-    struct winsize size;
-    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
-    return size.ws_col < LEAST_COLUMNS ? 0 : size.ws_col;
+    size_t columns = ui_columns();
+    return columns < LEAST_COLUMNS ? 0 : columns;
 }
 
 /* Columns of the first `bytes` bytes: UTF-8 characters count as one. */
@@ -61,26 +58,74 @@ void doctor_print_head(const struct machine *machine) {
     ui_line("process %d (%.64s)", (int)machine->pid, name.bytes);
 }
 
-void doctor_print_fact(const struct check *check, const struct check *before, const struct fact *fact) {
+static void put_state(const struct check *check, const struct fact *fact) {
     static const enum ui_tone tones[FACT_STATES] = {UI_GOOD, UI_BAD, UI_DOUBT, UI_DOUBT};
-    char line[sizeof *fact + 64];
-    const char *fix = fix_of(check, fact), *state = fact_state_name(fact->state);
-    if (before == NULL || strcmp(before->group, check->group) != 0) ui_heading("%s", check->group);
+    const char *state = fact_state_name(fact->state);
     printf("  %-*s", ID_COLUMNS, check->id);
     ui_put(tones[fact->state], state);
-    printf("%*s", STATE_COLUMNS - (int)strlen(state), "");
+}
+
+static void put_padding(const struct fact *fact) {
+    printf("%*s", STATE_COLUMNS - (int)strlen(fact_state_name(fact->state)), "");
+}
+
+static void put_line(const struct fact *fact, const char *fix) {
+    put_padding(fact);
     if (fact->state == FACT_UNKNOWN)
-        snprintf(line, sizeof line, "could not check: %s", fact->meaning);
+        ui_line("could not check: %s", fact->meaning);
     else
-        snprintf(line, sizeof line, "%s - %s%s%s", fact->value, fact->meaning, fix[0] != '\0' ? " - fix: " : "", fix);
-    put_folded(line, 2 + ID_COLUMNS + STATE_COLUMNS, 2 + ID_COLUMNS + STATE_COLUMNS, terminal_columns());
+        ui_line("%s - %s%s%s", fact->value, fact->meaning, fix[0] != '\0' ? " - fix: " : "", fix);
+}
+
+/* A value that is too long for the rest of the line begins below it, as the other pieces do. */
+static void put_value(const struct fact *fact, size_t columns) {
+    const char *value = fact->state == FACT_UNKNOWN ? "could not check" : fact->value;
+    const size_t at = 2 + ID_COLUMNS + STATE_COLUMNS;
+    const bool below = at + columns_of(value, strlen(value)) > columns;
+    if (below)
+        printf("\n%*s", INDENT, "");
+    else
+        put_padding(fact);
+    put_folded(value, below ? INDENT : at, INDENT, columns);
+}
+
+static void put_piece(const char *before, const char *text, size_t columns) {
+    printf("%*s%s", INDENT, "", before);
+    put_folded(text, INDENT + strlen(before), INDENT, columns);
+}
+
+static void put_pieces(const struct fact *fact, const char *fix, size_t columns) {
+    put_value(fact, columns);
+    put_piece("", fact->meaning, columns);
+    if (fix[0] != '\0') put_piece("fix: ", fix, columns);
+}
+
+void doctor_print_fact(const struct check *check, const struct check *before, const struct fact *fact) {
+    const char *fix = fix_of(check, fact);
+    const size_t columns = terminal_columns();
+    if (before == NULL || strcmp(before->group, check->group) != 0) ui_heading("%s", check->group);
+    put_state(check, fact);
+    if (columns == 0)
+        put_line(fact, fix);
+    else
+        put_pieces(fact, fix, columns);
+}
+
+void doctor_print_end(const size_t counts[FACT_STATES]) {
+    char line[120];
+    const size_t facts = counts[FACT_GOOD] + counts[FACT_BAD] + counts[FACT_DOUBT] + counts[FACT_UNKNOWN];
+    snprintf(line, sizeof line, "%zu bad, %zu doubt, %zu could not be checked, of %zu facts", counts[FACT_BAD],
+             counts[FACT_DOUBT], counts[FACT_UNKNOWN], facts);
+    putchar('\n');
+    put_folded(line, 0, 0, terminal_columns());
+    put_folded("more about a fact: memguard doctor --explain ID", 0, 0, terminal_columns());
 }
 
 static void explain(const char *what, const char *text) {
-    enum { INDENT = 10 };
+    enum { TEXT_AT = 10 };
     size_t columns = terminal_columns();
-    printf("  %-*s", INDENT - 2, what);
-    put_folded(text, INDENT, INDENT, columns == 0 || columns > EXPLAIN_COLUMNS ? EXPLAIN_COLUMNS : columns);
+    printf("  %-*s", TEXT_AT - 2, what);
+    put_folded(text, TEXT_AT, TEXT_AT, columns == 0 || columns > EXPLAIN_COLUMNS ? EXPLAIN_COLUMNS : columns);
 }
 
 void doctor_print_explanation(const struct check *check) {
