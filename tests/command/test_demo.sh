@@ -121,6 +121,7 @@ is_clean() { case $2 in - | "- ("*" no access)") pass ;; *) fail "$1: '$2'" ;; e
 
 # story NAME: what must be in $out whatever the backend.
 story() {
+    check "$1: at most 80 columns" "$(grep -v -F -e "$command" -e "$work" "$out" | awk 'length > 80')" "" # but for paths
     check "$1: environment child: environ" "$(cell "environment child" 2)" FOUND
     check "$1: environment child: cmdline" "$(cell "environment child" 3)" -
     check "$1: environment child: memory" "$(cell "environment child" 4)" FOUND
@@ -139,7 +140,7 @@ story() {
         check "$1: not hidden, in use: memory" "$in_use" FOUND
     fi
     is_clean "$1: destroyed: this process" "$(cell "this process" 2)"
-    is_clean "$1: destroyed: the vault child" "$(cell "vault child, still there" 2)"
+    is_clean "$1: destroyed: the vault child" "$(cell "the vault child" 2)"
     if grep -q "backend locked" "$out"; then
         check "$1: destroyed, and all of it was read" "$(cell "this process" 2)" -
     fi
@@ -151,17 +152,18 @@ story() {
 }
 
 tools_are() { # NAME
+    sed -e :a -e '$!N;s/\n      / /;ta' -e 'P;D' "$out" >"$work/joined" # a command, and what came of it
     for tool in openssl ssh-keygen; do
         words="could not check: $tool"
         if command -v $tool >/dev/null; then words="^  $tool .* ok "; fi
-        has "$1" "$words" "$out"
+        has "$1" "$words" "$work/joined"
     done
     if grep -q "could not check: there is no directory in memory" "$out"; then
         skip "$1: the agent: there is no directory in memory"
     else
-        has "$1: the agent has it" "^  memguard set key --fd 3  *ok " "$out"
-        has "$1: exec" "^  memguard exec --once key -- .*{key}  *ok  ." "$out"
-        has "$1: handed out once" "^  memguard get key  *ok  refused" "$out"
+        has "$1: the agent has it" "^  memguard set key --fd 3  *ok " "$work/joined"
+        has "$1: exec" "^  memguard exec --once key -- .*{key}  *ok  ." "$work/joined"
+        has "$1: handed out once" "^  memguard get key  *ok  refused" "$work/joined"
     fi
     has "$1" "read back as zero" "$out"
     is_clean "$1: destroyed: the key" "$(cell "this process" 3)"

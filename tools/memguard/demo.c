@@ -58,11 +58,11 @@ static bool make_key(struct demo *demo) {
     enum key_maker maker;
     if (!key_make(&demo->key, demo->vault, &maker)) return false;
     if (maker == KEY_MADE_BY_OPENSSL)
-        ui_line("  made by openssl genpkey (EC P-256), by a pipe straight into a secret; on no disk");
+        ui_line("  made by openssl genpkey (EC P-256); by a pipe into a secret, on no disk");
     else if (maker == KEY_MADE_BY_SSH_KEYGEN)
-        ui_line("  made by ssh-keygen (ECDSA P-256) in a file in memory, overwritten and removed; then a secret");
+        ui_line("  made by ssh-keygen (ECDSA P-256) in a file in memory, overwritten since");
     else
-        ui_line("  could not check: neither openssl nor ssh-keygen can make one here; try --key FILE");
+        ui_line("  could not check: neither openssl nor ssh-keygen can make one; try --key FILE");
     return true;
 }
 
@@ -84,12 +84,16 @@ static int take_key(struct demo *demo, const char *path) {
 
 static void print_limits(void) {
     ui_heading("8. What this does not protect");
-    ui_line("  - against code that runs in the process already: it can borrow a secret as the program does");
-    ui_line("  - against root who injects system calls or loads kernel code, and against the hypervisor");
-    ui_line("  - copies made before the bytes came in (a key file has its own in the page cache), and copies");
-    ui_line("    that a program makes after it got them: openssl and ssh-keygen held the key in plain memory");
-    ui_line("  - free pages of the kernel: a pipe, a socket, a memfd and a process that ended leave the bytes");
-    ui_line("    there until the pages are used again (the kernel option init_on_free=1 wipes them)");
+    ui_line("  - against code that runs in the process already: it can borrow a secret as");
+    ui_line("    the program does");
+    ui_line("  - against root who injects system calls or loads kernel code, and against");
+    ui_line("    the hypervisor");
+    ui_line("  - copies made before the bytes came in (a key file has its own in the page");
+    ui_line("    cache), and copies that a program makes after it got them: openssl and");
+    ui_line("    ssh-keygen held the key in plain memory");
+    ui_line("  - free pages of the kernel: a pipe, a socket, a memfd and a process that");
+    ui_line("    ended leave the bytes there until the pages are used again (the kernel");
+    ui_line("    option init_on_free=1 wipes them)");
 }
 
 /* Each command as this one was called, so that it can be pasted. */
@@ -101,8 +105,7 @@ static void print_next(const struct demo *demo) {
     ui_line("      %s", hidden ? "without memfd_secret: FOUND in memory while in use"
                                : "pages that the kernel hides, where it can");
     ui_line("  (ulimit -l 64; %s demo)", me);
-    ui_line("      the same with 64 KiB of lockable memory%s",
-            geteuid() == 0 ? " (as a plain user: root has no limit)" : "");
+    ui_line("      with 64 KiB of lockable memory%s", geteuid() == 0 ? " (as a plain user: root has no limit)" : "");
     ui_line("  %s demo --key ~/.ssh/id_ed25519", me);
     ui_line("      with a key of your own (without passphrase)");
 }
@@ -131,7 +134,7 @@ static bool make_control(struct demo *demo) {
 static int tell(struct demo *demo, const char *key_path) {
     int64_t began_ms = spawn_now_ms();
     ui_put(UI_STRONG, "memguard demo");
-    ui_line(": a secret kept in three ways, a key used by two programs, nothing left behind");
+    ui_line(": one secret kept in three ways, one key used by two programs");
     if (!open_vault(demo)) return EXIT_BAD;
     int code = take_key(demo, key_path);
     if (code != EXIT_GOOD) return code;

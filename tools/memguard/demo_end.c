@@ -173,9 +173,10 @@ static void show(struct demo *demo, const struct scan_result results[PLACES]) {
     for (size_t i = 0; i < 4; i++)
         ui_set(&cells[0][i], UI_STRONG, "%s", head[i]);
     set_row(demo, cells[1], "this process", &results[0]);
-    set_row(demo, cells[2], "vault child, still there", &results[1]);
+    set_row(demo, cells[2], "the vault child", &results[1]);
     ui_table(&cells[0][0], PLACES + 1, 4);
-    ui_line("  The other two children have ended. As above, a value known to be there must be found, else: void.");
+    ui_line("  The other two children have ended. As above, a value known to be there must");
+    ui_line("  be found, else: void.");
 }
 
 bool demo_look_again(struct demo *demo) {

@@ -17,7 +17,7 @@
 #include "tidy.h"
 #include "ui.h"
 
-enum { AGENT_MS = 5000, FILES = 3, WIDTH = 52 };
+enum { AGENT_MS = 5000, FILES = 3 };
 
 struct home {
     char directory[TEMPDIR_PATH];
@@ -98,7 +98,7 @@ static int call(const struct home *home, const struct line *line, int given, cha
 }
 
 static void show(struct demo *demo, const struct line *line, int code, const char *output) {
-    printf("  %-*s  ", WIDTH, line->shown);
+    printf("  %s\n      ", line->shown);
     bool good = code == line->code && (line->note != NULL || output[0] != '\0');
     ui_put(good ? UI_GOOD : UI_BAD, good ? "ok" : "FAILED");
     ui_line("  %s%s", !good || line->note == NULL ? output : line->note, good && line->note == NULL ? "..." : "");

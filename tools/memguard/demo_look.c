@@ -232,6 +232,13 @@ static void fill_cell(struct ui_cell *cell, enum verdict verdict, const struct s
     }
 }
 
+static void show_legend(void) {
+    ui_line("  FOUND = 8 bytes of it in a row, or more: raw, reversed, hex or base64");
+    ui_line("  - = nothing found in all of it; (N no access) = but N that the kernel refused");
+    ui_line("  no access = the kernel refused the very page in which the secret lies open");
+    ui_line("  void = a value known to be there was not found: this shows nothing\n");
+}
+
 static void show_table(struct look *look) {
     struct ui_cell cells[ROWS + 1][AREAS + 1];
     memset(cells, 0, sizeof cells);
@@ -253,22 +260,21 @@ static void print_find(const struct look *look, size_t row, size_t area) {
     const struct scan_result *result = &look->results[row][area];
     const struct needle_hit *hit = &result->hit[NEEDLE_SECRET];
     const char *where = result->where[NEEDLE_SECRET];
-    printf("; %s: %zu bytes %s%s%s%s", area_names[area], hit->bytes, needle_form_name(hit->form),
-           where[0] != '\0' ? " in " : "", where,
-           may_be_found(look->demo, (enum row)row, (enum area)area) ? "" : " <- MUST NOT BE");
+    ui_line("    %-7s  %zu bytes %s%s%s%s", area_names[area], hit->bytes, needle_form_name(hit->form),
+            where[0] != '\0' ? " in " : "", where,
+            may_be_found(look->demo, (enum row)row, (enum area)area) ? "" : " <- MUST NOT BE");
 }
 
-/* A line for every child in which the secret was found: where, and how many of its bytes in a row. */
+/* For every child in which the secret was found: where, and how many of its bytes in a row. */
 static void show_finds(const struct look *look) {
     for (size_t row = 0; row < ROWS; row++) {
         bool any = false;
         for (size_t area = 0; area < AREAS; area++) {
             if (look->results[row][area].hit[NEEDLE_SECRET].bytes == 0) continue;
-            if (!any) printf("  found in %s", row_names[row]);
+            if (!any) ui_line("  found in %s:", row_names[row]);
             print_find(look, row, area);
             any = true;
         }
-        if (any) putchar('\n');
     }
 }
 
@@ -291,10 +297,7 @@ static void show_totals(const struct look *look) {
         memory += look->results[row][AREA_MEMORY].read_bytes;
         core += look->results[row][AREA_CORE].read_bytes;
     }
-    ui_line("  FOUND: 8 bytes of it in a row, or more, raw, reversed, hex or base64. -: all was read, nothing");
-    ui_line("  found; (N no access): all but N that the kernel refused to show. no access: the page of the open");
-    ui_line("  secret itself was refused. void: a value known to be there was not found: this shows nothing.");
-    ui_line("  Read: %s of memory, %s of core files.", ui_bytes(memory, memory_text), ui_bytes(core, core_text));
+    ui_line("  read: %s of memory, %s of core files", ui_bytes(memory, memory_text), ui_bytes(core, core_text));
 }
 
 static bool start_subjects(struct demo *demo) {
@@ -307,7 +310,7 @@ static bool start_subjects(struct demo *demo) {
 bool demo_look(struct demo *demo) {
     static struct look look; /* large; holds no bytes of secrets */
     look = (struct look){.demo = demo};
-    ui_heading("3. One random secret in three processes, searched for from outside by %s",
+    ui_heading("3. One random secret in three processes, searched for by %s",
                geteuid() == 0 ? "root" : "the same user");
     memguard_status status = make_needles(demo);
     if (status != MEMGUARD_OK) {
@@ -320,6 +323,7 @@ bool demo_look(struct demo *demo) {
     bool good = status == MEMGUARD_OK && look_and_scrub(&look);
     end_look(&look);
     if (!good) return false;
+    show_legend();
     show_table(&look);
     show_finds(&look);
     show_unchecked(&look);

@@ -31,7 +31,7 @@ static const char *const ssh_keygen[] = {"ssh-keygen", "-y", "-P", "", "-f", GIV
 static const struct tool use_by_openssl = {openssl_pkey, "openssl pkey -in " GIVEN_FILE " -pubout",
                                            "-----BEGIN PUBLIC KEY", false, "read the key, derived the public one"};
 static const struct tool digest_by_openssl = {openssl_dgst, "openssl dgst -sha256 " GIVEN_FILE, NULL, false,
-                                              "read all of it (openssl cannot use OpenSSH's own form as a key)"};
+                                              "read all of it (as a key it cannot use OpenSSH's own form)"};
 static const struct tool use_by_ssh_keygen = {ssh_keygen, "ssh-keygen -y -f " GIVEN_FILE, NULL, true, NULL};
 
 /* The first DEMO_SHOWN characters of the output, printable, first line only. The rest is read too, so that nobody
@@ -76,7 +76,7 @@ static int run(const struct tool *tool, int given, char output[DEMO_SHOWN + 1]) 
 }
 
 static void show(const struct tool *tool, int error, const char *output) {
-    printf("  %-38s  ", tool->shown);
+    printf("  %s\n      ", tool->shown);
     if (error == 0) {
         ui_put(UI_GOOD, "ok");
         ui_line("  %s%s", tool->show_output ? output : tool->note, tool->show_output ? "..." : "");
@@ -102,9 +102,9 @@ static bool hand_to(struct demo *demo, const struct tool *tool, const struct han
 }
 
 static void show_handoff(const struct handoff *handoff) {
-    ui_line("  as a memfd of mode 0600 and %zu bytes, %s, size fixed, %s", handoff->bytes,
-            handoff->locked ? "locked" : "NOT locked (the limit is reached)",
-            handoff->sealed ? "no longer writable" : "still writable (old kernel)");
+    ui_line("  as a memfd: mode 0600, %zu bytes, size fixed, %s%s", handoff->bytes,
+            handoff->sealed ? "no longer writable" : "still writable", handoff->locked ? ", locked" : "");
+    if (!handoff->locked) ui_line("  NOT locked: the limit of lockable memory is reached");
 }
 
 bool demo_hand_over(struct demo *demo) {
@@ -125,6 +125,6 @@ bool demo_hand_over(struct demo *demo) {
     demo_exec(demo, &handoff);
     size_t bytes = handoff.bytes;
     if (!handoff_wipe(&handoff)) return false;
-    ui_line("  taken back: overwritten through the mapping we kept; %zu bytes read back as zero", bytes);
+    ui_line("  the memfd of part 4: overwritten, and %zu bytes read back as zero", bytes);
     return true;
 }
