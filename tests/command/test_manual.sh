@@ -1,6 +1,6 @@
 #!/bin/bash
 # The manual pages: they format without a warning, their synopses are what the headers declare, their example builds and runs, what they
-# refer to is there, and the command's page has all verbs.
+# refer to is there, and the command's page has all verbs. What --help says fits a terminal of 80 columns.
 . "${MEMGUARD_SOURCE:?}/tests/check.sh"
 source=$MEMGUARD_SOURCE
 build=${MEMGUARD_BUILD:?}
@@ -57,7 +57,9 @@ check "the example builds" "$(cat "$work/words")"
 "$work/example" >"$work/words" 2>&1
 check "the example runs" "$([ $? -eq 0 ] || cat "$work/words" - <<<failed)"
 
+check "--help: at most 80 columns" "$("$build/memguard" --help | awk 'length > 80')"
 for verb in $("$build/memguard" --help | sed -n 's/^  \([a-z-]*\)  .*/\1/p'); do
+    check "--help of $verb: at most 80 columns" "$("$build/memguard" "$verb" --help | awk 'length > 80')"
     check "verb $verb" "$(plain "$pages/memguard.1" | grep -q "^\.B[RI]* $verb\b" || echo "not in memguard.1")"
 done
 finish

@@ -7,16 +7,17 @@
 #include "options.h"
 #include "ui.h"
 
-static const char manual[] =
-    "usage: memguard get NAME [--reveal]\n"
-    "\n"
-    "Writes a secret of the agent to standard output, byte by byte as it was set. A terminal is refused, since\n"
-    "what is shown there stays in its memory, unless --reveal asks for it (a newline is added there).\n"
-    "Counts as a use. Where it goes from standard output is nobody's business but yours: better hand it to a\n"
-    "program without a copy.\n"
-    "\n"
-    "exit code: 0 done, 1 failed, 2 wrong usage, 3 no such secret (any more), 4 the agent is locked,\n"
-    "           5 refused (a terminal, --no-reveal, --confirm), 6 no agent\n";
+static const char manual[] = "usage: memguard get NAME [--reveal]\n"
+                             "\n"
+                             "Writes a secret of the agent to standard output, byte by byte as it was set. A\n"
+                             "terminal is refused, since what is shown there stays in its memory, unless\n"
+                             "--reveal asks for it (a newline is added there). Counts as a use.\n"
+                             "Where it goes from standard output is up to you: `memguard exec` hands it to a\n"
+                             "program without a copy that nobody wipes.\n"
+                             "\n"
+                             "exit code: 0 done, 1 failed, 2 wrong usage, 3 no such secret (any more),\n"
+                             "           4 the agent is locked, 5 refused (a terminal, --no-reveal,\n"
+                             "           --confirm), 6 no agent\n";
 
 static int write_out(memguard_secret secret, bool terminal) {
     memguard_status status = memguard_secret_write(secret, STDOUT_FILENO);

@@ -7,24 +7,24 @@
 #include "options.h"
 #include "ui.h"
 
-static const char lock_manual[] =
-    "usage: memguard lock [--passphrase-fd N]\n"
-    "\n"
-    "Takes the agent's key out of memory: it is wrapped under a passphrase (Argon2id, 64 MiB, 3 passes), which is\n"
-    "asked for twice. Until `memguard unlock` the agent gives nothing out and takes nothing in; times of secrets\n"
-    "run on, and ls, rm, status and purge work.\n"
-    "  --passphrase-fd N   reads a line of descriptor N instead of asking\n"
-    "\n"
-    "exit code: 0 done, 1 failed, 2 wrong usage, 4 locked already, 6 no agent\n";
+static const char lock_manual[] = "usage: memguard lock [--passphrase-fd N]\n"
+                                  "\n"
+                                  "Takes the agent's key out of memory: it is wrapped under a passphrase (Argon2id,\n"
+                                  "64 MiB, 3 passes), which is asked for twice. Until `memguard unlock` the agent\n"
+                                  "gives nothing out and takes nothing in; times of secrets run on, and ls, rm,\n"
+                                  "status and purge work.\n"
+                                  "  --passphrase-fd N   reads a line of descriptor N instead of asking\n"
+                                  "\n"
+                                  "exit code: 0 done, 1 failed, 2 wrong usage, 4 locked already, 6 no agent\n";
 
-static const char unlock_manual[] =
-    "usage: memguard unlock [--passphrase-fd N]\n"
-    "\n"
-    "Brings the agent's key back. After a wrong passphrase the next attempt is refused for a second, and for twice\n"
-    "as long each time, up to a minute.\n"
-    "  --passphrase-fd N   reads a line of descriptor N instead of asking\n"
-    "\n"
-    "exit code: 0 done, 1 failed, 2 wrong usage, 5 wrong passphrase or too soon, 6 no agent\n";
+static const char unlock_manual[] = "usage: memguard unlock [--passphrase-fd N]\n"
+                                    "\n"
+                                    "Brings the agent's key back. After a wrong passphrase the next attempt is\n"
+                                    "refused for a second, and for twice as long each time, up to a minute.\n"
+                                    "  --passphrase-fd N   reads a line of descriptor N instead of asking\n"
+                                    "\n"
+                                    "exit code: 0 done, 1 failed, 2 wrong usage, 5 wrong passphrase or too soon,\n"
+                                    "           6 no agent\n";
 
 static bool parse(struct options *options, int *fd) {
     const char *none = "", *text = NULL;

@@ -9,15 +9,15 @@
 #include "options.h"
 #include "ui.h"
 
-static const char manual[] =
-    "usage: memguard ls [--json]\n"
-    "\n"
-    "Lists the secrets of the agent: name, size, when it is forgotten, uses left, and whether it was set with\n"
-    "--confirm or --no-reveal. Works while the agent is locked.\n"
-    "  --json   an array of objects: name, bytes, expires_ms (null: never), uses_left (null: any number),\n"
-    "           confirm, no_reveal\n"
-    "\n"
-    "exit code: 0 done, 1 failed, 2 wrong usage, 6 no agent\n";
+static const char manual[] = "usage: memguard ls [--json]\n"
+                             "\n"
+                             "Lists the secrets of the agent: name, size, when it is forgotten, uses left, and\n"
+                             "whether it was set with --confirm or --no-reveal. Works while the agent is\n"
+                             "locked.\n"
+                             "  --json   an array of objects: name, bytes, expires_ms (null: never), uses_left\n"
+                             "           (null: any number), confirm, no_reveal\n"
+                             "\n"
+                             "exit code: 0 done, 1 failed, 2 wrong usage, 6 no agent\n";
 
 struct row {
     char name[WIRE_NAME_MOST + 1], size[24], expires[32], uses[24], flags[24];

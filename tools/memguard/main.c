@@ -30,7 +30,8 @@ static void print_help(FILE *out) {
     fputs("\nmemguard help VERB    more about a verb\n"
           "memguard --version    the version\n"
           "\nexit code: 0 done, 1 something failed or could not be shown, 2 wrong usage,\n"
-          "           3 no such secret (any more), 4 the agent is locked, 5 refused, 6 no agent is running\n",
+          "           3 no such secret (any more), 4 the agent is locked, 5 refused,\n"
+          "           6 no agent is running; those of exec and scan: see there\n",
           out);
 }
 

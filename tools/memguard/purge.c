@@ -13,13 +13,12 @@
 
 enum { END_MS = 10000 };
 
-static const char manual[] =
-    "usage: memguard purge\n"
-    "\n"
-    "The agent wipes all secrets and its key, and ends. What programs are just being handed is taken away after a\n"
-    "second. Returns when it has ended.\n"
-    "\n"
-    "exit code: 0 done, 1 failed, 2 wrong usage, 6 no agent\n";
+static const char manual[] = "usage: memguard purge\n"
+                             "\n"
+                             "The agent wipes all secrets and its key, and ends. What programs are just being\n"
+                             "handed is taken away after a second. Returns when it has ended.\n"
+                             "\n"
+                             "exit code: 0 done, 1 failed, 2 wrong usage, 6 no agent\n";
 
 /* The agent's process; -1: it has ended already, or Linux is older than 5.3. */
 static int open_process(int fd) {

@@ -4,14 +4,13 @@
 #include "options.h"
 #include "ui.h"
 
-static const char manual[] =
-    "usage: memguard rm NAME\n"
-    "       memguard rm --all\n"
-    "\n"
-    "The agent wipes a secret, or all of them. Works while it is locked. What a program is just being handed it\n"
-    "still gets.\n"
-    "\n"
-    "exit code: 0 done, 1 failed, 2 wrong usage, 3 no such secret, 6 no agent\n";
+static const char manual[] = "usage: memguard rm NAME\n"
+                             "       memguard rm --all\n"
+                             "\n"
+                             "The agent wipes a secret, or all of them. Works while it is locked. What a\n"
+                             "program is just being handed it still gets.\n"
+                             "\n"
+                             "exit code: 0 done, 1 failed, 2 wrong usage, 3 no such secret, 6 no agent\n";
 
 static int run(int argc, char **argv) {
     struct options options = {argc, 1, argv, false};

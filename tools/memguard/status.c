@@ -11,14 +11,15 @@
 #include "report.h"
 #include "ui.h"
 
-static const char manual[] =
-    "usage: memguard status [--json]\n"
-    "\n"
-    "Tells of the agent: its process, how long it runs, whether it is locked, the protections that it really\n"
-    "obtained, and how many secrets and clients there are. Works while it is locked.\n"
-    "  --json   one object with the same facts; times in milliseconds, protections and hardening as lists of names\n"
-    "\n"
-    "exit code: 0 done, 1 failed, 2 wrong usage, 6 no agent\n";
+static const char manual[] = "usage: memguard status [--json]\n"
+                             "\n"
+                             "Tells of the agent: its process, how long it runs, whether it is locked, the\n"
+                             "protections that it really obtained, and how many secrets and clients there are.\n"
+                             "Works while it is locked.\n"
+                             "  --json   one object with the same facts; times in milliseconds, protections\n"
+                             "           and hardening as lists of names\n"
+                             "\n"
+                             "exit code: 0 done, 1 failed, 2 wrong usage, 6 no agent\n";
 
 struct bit {
     uint32_t bit;
