@@ -57,6 +57,9 @@ check "the example builds" "$(cat "$work/words")"
 "$work/example" >"$work/words" 2>&1
 check "the example runs" "$([ $? -eq 0 ] || cat "$work/words" - <<<failed)"
 
+if command -v groff >/dev/null 2>&1; then # lines of examples are not folded
+    check "memguard.1: at most 80 columns" "$(groff -man -Tutf8 -P-c -rLL=78n "$pages/memguard.1" | sed 's/.\x08//g' | awk 'length > 80')"
+fi
 check "--help: at most 80 columns" "$("$build/memguard" --help | awk 'length > 80')"
 for verb in $("$build/memguard" --help | sed -n 's/^  \([a-z-]*\)  .*/\1/p'); do
     check "--help of $verb: at most 80 columns" "$("$build/memguard" "$verb" --help | awk 'length > 80')"

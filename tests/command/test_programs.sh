@@ -124,10 +124,10 @@ if ! lacks age age-keygen; then
 fi
 
 # ---- the manual page ----
-# Each command line under EXAMPLES is one that these tests run.
+# Each command line under EXAMPLES, which may be broken by \, is one that these tests run.
 examples() {
     sed -n '/^\.SH EXAMPLES/,/^\.SH SEE/p' "$MEMGUARD_SOURCE/docs/man/memguard.1" | sed -n '/^\.EX/,/^\.EE/{/^\./d;p}' |
-        sed -e 's/\\-/-/g' -e "s/\\\\(aq/'/g" -e 's/\\e/\\/g'
+        sed -e ':more' -e '/ \\e$/{N;s/ \\e\n */ /;b more' -e '}' -e 's/\\-/-/g' -e "s/\\\\(aq/'/g" -e 's/\\e/\\/g'
 }
 while read -r line; do
     check "memguard.1: $line" "$(grep -qF -e "$line" "$MEMGUARD_SOURCE"/tests/command/test_programs*.sh || echo "no test runs this line")"
