@@ -218,6 +218,17 @@ scan "drawn" 1 --pid "$planted" --file "$work/secret" --map --svg "$work/map.svg
 has "drawn" "\[heap\]" "$out"
 has "drawn as SVG" "<svg" "$work/map.svg"
 cat "$work/map.svg" >>"$all"
+if command -v script >/dev/null && script -qec true /dev/null >/dev/null 2>&1; then
+    colours() { # TERM NO_COLOR: how many lines of the picture and the words below it have some
+        TERM=$1 NO_COLOR=$2 script -qec "'$command' scan --pid $planted --file '$work/secret' --map" /dev/null </dev/null |
+            tee -a "$all" | grep -c "$(printf '\033')\[[0-9;]*m"
+    }
+    check "drawn on a terminal, NO_COLOR empty: colours" "$([ "$(colours xterm "")" -gt 3 ] && echo yes)" yes
+    check "drawn on a terminal, NO_COLOR: none" "$(colours xterm 1)" 0
+    check "drawn on a dumb terminal: none" "$(colours dumb "")" 0
+else
+    skip "drawn on a terminal: no script(1)"
+fi
 scan "drawn where nothing can be written" 1 --pid "$planted" --file "$work/secret" --svg "$work/none/map.svg"
 has "drawn where nothing can be written" "No such file" "$err"
 end "$planted"
