@@ -2,6 +2,7 @@
  * arguments say, prints the process's number and waits for a signal. Arguments: PLACE FORM [FROM BYTES], any number of
  * times four by four; "chance SEED" plants copies at random. Its own buffers are wiped. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,7 +16,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { MOST = 8192, TEXT = 3 * MOST };
+enum { MOST = 8192, TEXT = 3 * MOST, LARGE = 4 << 20 };
 
 static unsigned char in_data[TEXT] = {1}, in_bss[TEXT];
 static unsigned char *secret; /* in a page that is given back before we wait */
@@ -160,6 +161,23 @@ static void into_file(int fd, const char *form, const unsigned char *from, size_
     munmap(text, 65536);
 }
 
+/* Private memory of a file that is in memory only: the process has pages of its own, which the file does not have. */
+static void into_private(int fd, const char *form, const unsigned char *from, size_t bytes) {
+    if (fd < 0) abort();
+    if (ftruncate(fd, LARGE) != 0 && errno != EINVAL) abort(); /* a device has no size */
+    unsigned char *map = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED) abort();
+    write_form(map + LARGE / 2 + 5000, form, from, bytes);
+    close(fd);
+}
+
+/* Over the edge of two mappings: they are one run of addresses with two sets of rights. */
+static void over_edge(const char *form, const unsigned char *from, size_t bytes) {
+    unsigned char *map = map_some(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    write_form(map + 32768 - bytes / 2, form, from, bytes);
+    if (mprotect(map + 32768, 32768, PROT_READ) != 0) abort();
+}
+
 static void plant(const char *place, const char *form, size_t from, size_t bytes) {
     const unsigned char *begin = secret + from;
     stack_form = form, stack_from = from, stack_bytes = bytes;
@@ -176,6 +194,9 @@ static void plant(const char *place, const char *form, size_t from, size_t bytes
     if (strcmp(place, "data") == 0) write_form(in_data + 100, form, begin, bytes);
     if (strcmp(place, "bss") == 0) write_form(in_bss + sizeof in_bss / 2, form, begin, bytes);
     if (strcmp(place, "memfd") == 0) into_file(memfd_create("planted", 0), form, begin, bytes);
+    if (strcmp(place, "zero") == 0) into_private(open("/dev/zero", O_RDWR | O_CLOEXEC), form, begin, bytes);
+    if (strcmp(place, "private") == 0) into_private(memfd_create("planted", MFD_CLOEXEC), form, begin, bytes);
+    if (strcmp(place, "edge") == 0) over_edge(form, begin, bytes);
     if (strcmp(place, "deleted") == 0) {
         char name[] = "/tmp/scan-planter-XXXXXX";
         int fd = mkstemp(name);

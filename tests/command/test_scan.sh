@@ -143,18 +143,23 @@ for form in raw reversed hex HEX base64 base64url UTF-16LE UTF-16BE; do
     one "$form in the heap" $bytes $form heap
     end "$planted"
 done
-for place in anonymous closed data bss memfd deleted shared; do
+for place in anonymous closed data bss memfd deleted shared zero private; do
     plant $place raw
     scan "raw in $place" 1 --pid "$planted" --file "$work/secret" --json
     case $place in
-    anonymous | closed) one "raw in $place" 32 raw "anonymous memory" ;;
+    anonymous | closed | zero) one "raw in $place" 32 raw "anonymous memory" ;;
     bss) one "raw in $place" 32 raw data ;;
     deleted) one "raw in $place" 32 raw "deleted file" ;;
     shared) one "raw in $place" 32 raw "shared memory" ;;
+    private) one "raw in $place" 32 raw memfd ;; # not in the file, but in the process's own pages
     *) one "raw in $place" 32 raw $place ;;
     esac
     end "$planted"
 done
+plant edge raw 0 14
+scan "over the edge of two mappings" 1 --pid "$planted" --file "$work/secret" --json
+one "over the edge of two mappings" 14 raw "anonymous memory"
+end "$planted"
 is_waiting() { for task in /proc/"$planted"/task/*/stat; do [ "$(sed 's/.*) //; s/ .*//' "$task")" = S ] || return 1; done; }
 plant stack raw
 wait_for 30 is_waiting || fail "the planter does not come to rest"

@@ -9,13 +9,15 @@
 
 static bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
 
-/* What a path tells: "/memfd:x (deleted)", "/SYSV00000000 (deleted)", "/secretmem (deleted)", "[stack]". */
+/* What a path tells: "/memfd:x (deleted)", "/SYSV00000000 (deleted)", "/secretmem (deleted)", "[stack]". Private memory
+ * of /dev/zero is of no file. */
 static void judge_path(struct mapping *mapping, const char *path) {
-    mapping->file = path[0] == '/';
+    const bool zero = begins(path, "/dev/zero");
+    mapping->file = path[0] == '/' && (!zero || mapping->shared);
     mapping->hidden = begins(path, "/secretmem");
-    mapping->memory_file = begins(path, "/memfd:") || begins(path, "/dev/shm/") || begins(path, "/SYSV") ||
-                           begins(path, "/dev/zero") || begins(path, "/run/shm/");
-    mapping->device = (begins(path, "/dev/") && !mapping->memory_file) || begins(path, "anon_inode:");
+    mapping->memory_file = mapping->file && (begins(path, "/memfd:") || begins(path, "/dev/shm/") ||
+                                             begins(path, "/SYSV") || begins(path, "/run/shm/") || zero);
+    mapping->device = (begins(path, "/dev/") && !zero && !mapping->memory_file) || begins(path, "anon_inode:");
 }
 
 static void name_mapping(struct mapping *mapping, const char *path) {

@@ -293,7 +293,8 @@ static int open_of(pid_t pid, const char *name) {
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* Shared memory is a file, whose holes one can see and does not fill by reading; but only root may open it. */
+/* Shared memory is a file, whose holes one can see and does not fill by reading; but only root may open it. Private
+ * memory of such a file has pages that the file does not have. */
 static bool scan_shared(struct scan *scan, const struct mapping *mapping) {
     char name[64];
     snprintf(name, sizeof name, "map_files/%llx-%llx", (unsigned long long)mapping->start,
@@ -322,7 +323,7 @@ static void scan_mapping(struct scan *scan, const struct mapping *mapping) {
         give_up(scan->result, EFBIG);
         return;
     }
-    if (mapping->memory_file && is_long(mapping) && scan_shared(scan, mapping)) return;
+    if (mapping->memory_file && mapping->shared && is_long(mapping) && scan_shared(scan, mapping)) return;
     while (at < mapping->end && scan->result->complete) {
         uint64_t absent = is_sparse(mapping) ? gap(scan, mapping, at) : 0;
         if (absent == 0) {
@@ -347,7 +348,7 @@ void scan_mappings(pid_t pid, const struct maps *maps, const struct scan_job *jo
     result->complete = true;
     for (size_t i = 0; i < maps->count && result->complete; i++) {
         const uint64_t read = result->read_bytes, refused = result->refused_bytes;
-        scan.tail = 0;
+        if (scan.address != maps->list[i].start) scan.tail = 0; /* a secret may lie over the edge of two */
         scan_mapping(&scan, &maps->list[i]);
         if (job->sink != NULL && job->sink->mapping != NULL)
             job->sink->mapping(job->sink->arg, i, result->read_bytes - read, result->refused_bytes - refused);
