@@ -302,6 +302,14 @@ else
         has "saved for a signal handler" '"bytes": 16, .*"place": "stack".*"state": "saved registers"' "$out"
         end "$planted"
     fi
+    plant edge raw 0 14
+    if core_of "$planted"; then
+        scan "over the edge of two segments" 1 --core "$core" --file "$work/secret" --json
+        one "over the edge of two segments" 14 raw "anonymous memory"
+    else
+        skip "over the edge of two segments: $(tail -1 "$work/gcore")"
+    fi
+    end "$planted"
     plant heap raw stack hex
     if core_of "$planted"; then
         scan "a core file" 1 --core "$core" --file "$work/secret" --json

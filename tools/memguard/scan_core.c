@@ -205,12 +205,13 @@ static void read_notes(struct look *look, const struct core_file *core, const El
 
 /* ---- reading ---- */
 
+/* The last `again` bytes before `start` are read once more, since a secret may lie over the edge. */
 static void scan_part(struct look *look, const struct core_file *core, uint64_t start, uint64_t end, uint64_t address,
-                      uint16_t source) {
+                      uint64_t again, uint16_t source) {
     struct scan_result result = {.complete = true};
     look->source = source;
-    scan_descriptor(core->fd, start, end, address, &look->job, &result);
-    look->read_bytes += result.read_bytes;
+    scan_descriptor(core->fd, start - again, end, address - again, &look->job, &result);
+    look->read_bytes += result.read_bytes - (result.read_bytes < again ? result.read_bytes : again);
     if (!result.complete) {
         look_problem(look, "the file could not be read: %s", strerror(result.os_error));
         look->unread_bytes += end - start;
@@ -222,26 +223,37 @@ static void note_read(struct look *look, uint64_t address, uint64_t bytes) {
     if (mapping != NULL) look->spans[mapping - look->maps.list].read += bytes;
 }
 
+/* How much of what was read before lies before a segment in memory, too. */
+static uint64_t bytes_before(const Elf64_Phdr *last, const Elf64_Phdr *segment) {
+    if (last == NULL || segment->p_type != PT_LOAD || last->p_offset + last->p_filesz != segment->p_offset ||
+        last->p_vaddr + last->p_filesz != segment->p_vaddr)
+        return 0;
+    return last->p_filesz < NEEDLE_LONGEST ? last->p_filesz : NEEDLE_LONGEST;
+}
+
 /* The file from its beginning to its end, in the order of offsets: what is no segment, too. */
 static void scan_all(struct look *look, const struct core_file *core) {
+    const Elf64_Phdr *last = NULL; /* the memory before */
     uint64_t at = 0;
     for (size_t i = 0; i < core->count && look->problem_count == 0; i++) {
         const Elf64_Phdr *segment = &core->segments[i];
         const bool memory = segment->p_type == PT_LOAD;
         uint64_t start = segment->p_offset, end = start + bytes_there(core, segment);
         if (end <= at || end == start) continue;
-        if (start > at) scan_part(look, core, at, start, at, SOURCE_REST);
+        if (start > at) scan_part(look, core, at, start, at, 0, SOURCE_REST);
+        const uint64_t again = start == at ? bytes_before(last, segment) : 0;
         if (start < at) start = at;
         uint64_t address = memory ? segment->p_vaddr + (start - segment->p_offset) : start;
-        scan_part(look, core, start, end, address,
+        scan_part(look, core, start, end, address, again,
                   memory                       ? SOURCE_MEMORY
                   : segment->p_type == PT_NOTE ? SOURCE_NOTES
                                                : SOURCE_REST);
         if (memory) note_read(look, address, end - start);
         if (memory) look->looked = true;
+        last = memory ? segment : NULL;
         at = end;
     }
-    if (at < core->bytes) scan_part(look, core, at, core->bytes, at, SOURCE_REST);
+    if (at < core->bytes) scan_part(look, core, at, core->bytes, at, 0, SOURCE_REST);
 }
 
 static void note_missing(struct look *look, const struct core_file *core) {
