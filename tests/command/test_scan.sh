@@ -192,6 +192,22 @@ scan "a file named by it" 1 --pid $! --file "$work/secret" --map
 has "a file named by it" "name of a mapping or file" "$out"
 hasnot "a file named by it" "$hex" "$out"
 end $!
+# What becomes another program between the list of its mappings and a look at them was not looked at.
+bytes=$(od -An -tu1 -v "$work/secret" | tr -s ' \n' ',' | sed 's/^,//; s/,$//')
+if ! "$cc" -std=gnu11 -O2 -Wall -fPIE -pie -DSECRET_BYTES="$bytes" -o "$work/scan_changer" "$here/scan_changer.c"; then
+    fail "scan_changer.c does not build"
+elif [ $sanitized = yes ] || ! strace -o "$work/trace" true 2>/dev/null; then
+    skip "a process that becomes another program: strace cannot be used, or on a program with a sanitizer"
+else
+    "$work/scan_changer" </dev/null &
+    changer=$!
+    for try in 1 2 3 4; do
+        strace -o "$work/trace" -P "/proc/$changer/mem" -e trace=openat -e inject=openat:delay_enter=300000 \
+            "$command" scan --pid $changer --file "$work/secret" >"$out" 2>"$err"
+        check "a process that becomes another program, $try" "$(grep -c '^clean' "$out")" 0
+    done
+    end $changer
+fi
 plant none raw
 scan "a clean process" 0 --pid "$planted" --file "$work/secret" --json
 has "a clean process" '"verdict": "clean"' "$out"

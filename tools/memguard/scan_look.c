@@ -163,12 +163,15 @@ static void read_places(struct look *look, pid_t pid) {
     look->environ_start = at[2], look->environ_end = at[3];
 }
 
-/* Field 22. */
-static void read_began(pid_t pid, char began[24]) {
+/* Fields 22, when it began, and 28, where its stack begins: another place in each program that it becomes, and none when
+ * it has ended. */
+static void read_began(pid_t pid, char began[LOOK_BEGAN]) {
     char text[1024];
+    unsigned long long time, stack;
     const char *word = stat_from(pid, 22, text, sizeof text);
     began[0] = '\0';
-    if (word != NULL && sscanf(word, "%23s", began) != 1) began[0] = '\0';
+    if (word != NULL && sscanf(word, "%llu %*s %*s %*s %*s %*s %llu", &time, &stack) == 2)
+        snprintf(began, LOOK_BEGAN, "%llu %llu", time, stack);
 }
 
 /* "-1 SP PC", or "NUMBER ARGUMENTS SP PC" in a system call; "running" says nothing. */
@@ -339,13 +342,13 @@ static ssize_t read_memory(void *arg, void *to, size_t bytes, uint64_t address) 
 }
 
 void look_at_process(struct look *look, pid_t pid) {
+    read_began(pid, look->began);
     int error = maps_read(pid, &look->maps);
     if (error != 0)
         look_problem(look, "memory: %s", error == EPROTO ? "the list of mappings is not understood" : reason(error));
     if (error == 0 && look->maps.count == 0)
         look_problem(look, "memory: it has none (it has ended, or is the kernel's)");
     if (error == ENOENT || error == ESRCH) return;
-    read_began(pid, look->began);
     look_make_spans(look);
     read_places(look, pid);
     look_at_text(look, pid, "environ", SOURCE_ENVIRON, look->environ_start);
@@ -355,9 +358,10 @@ void look_at_process(struct look *look, pid_t pid) {
         look_at_memory(look, pid);
         look_at_files(look, pid);
     }
-    char began[24];
+    char began[LOOK_BEGAN];
     read_began(pid, began);
-    if (strcmp(began, look->began) != 0) look_problem(look, "the process has ended meanwhile");
+    if (strcmp(began, look->began) != 0)
+        look_problem(look, "the process has ended, or become another program, meanwhile");
     int memory = open_at(pid, "mem", 0);
     look_attribute(look, memory >= 0 ? read_memory : NULL, &memory);
     if (memory >= 0) close(memory);

@@ -15,7 +15,14 @@
 #include "progress.h"
 #include "scan.h"
 
-enum { LOOK_FOUND_MOST = 4096, LOOK_SOURCES = 64, LOOK_PROBLEMS = 16, LOOK_NAME = 48, LOOK_WORDS = 160 };
+enum {
+    LOOK_FOUND_MOST = 4096,
+    LOOK_SOURCES = 64,
+    LOOK_PROBLEMS = 16,
+    LOOK_NAME = 48,
+    LOOK_WORDS = 160,
+    LOOK_BEGAN = 48
+};
 
 /* What was read: memory by its addresses, or a file by its offsets. */
 enum { SOURCE_MEMORY, SOURCE_ENVIRON, SOURCE_CMDLINE, SOURCE_NOTES, SOURCE_REST, SOURCE_NAMES, SOURCE_FILES };
@@ -54,7 +61,7 @@ struct look {
     struct picture_span *spans; /* one for each mapping */
     struct thread *threads;
     size_t thread_count;
-    char began[24];                                                    /* when the process began: by that it is known */
+    char began[LOOK_BEGAN];                                            /* by that it is known */
     uint64_t argument_start, argument_end, environ_start, environ_end; /* 0: not known */
     struct note *notes;
     size_t note_count;
