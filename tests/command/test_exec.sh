@@ -340,6 +340,15 @@ timeout 60 ./pty "stopped 147" word -- /bin/bash jobs "$command" >"$out"
 has "a stop goes to the shell, which continues it in the foreground" "again word" "$out"
 has "and gets its code" "ended 6" "$out"
 
+rm -f ready child caught
+./pty -- "$command" exec --file key -- bash catch {key} >"$out" & # its end takes the terminal away
+terminal=$!
+there ready
+kill -KILL $terminal
+wait $terminal 2>/dev/null
+check "a terminal that goes away: the child is told" "$(wait_for 20 grep -q HUP caught || echo no)"
+kill -TERM "$(cat child)"
+
 # ---- wiped ----
 part "wiped"
 cat >leave <<'EOT'

@@ -124,11 +124,12 @@ int exec_start(struct exec *exec) {
 
 /* ---- while it runs ---- */
 
-/* A terminal signals the whole foreground group, so the child has it already. Ours alone: of a write to a pipe that
- * nobody reads, and of children. */
+/* A terminal signals the whole foreground group, so the child has it already; but that it is gone it tells the leader of
+ * the session alone. Ours alone: of a write to a pipe that nobody reads, and of children. */
 static bool is_for_child(const struct signalfd_siginfo *signal) {
     static const int of_terminals[] = {SIGINT, SIGQUIT, SIGHUP, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH};
     if (signal->ssi_signo == SIGCHLD) return false;
+    if (signal->ssi_signo == SIGHUP && getsid(0) == getpid()) return true;
     if (signal->ssi_signo == SIGPIPE && signal->ssi_pid == (uint32_t)getpid()) return false;
     for (size_t i = 0; i < sizeof of_terminals / sizeof of_terminals[0]; i++)
         if (signal->ssi_signo == (uint32_t)of_terminals[i]) return signal->ssi_code <= 0;
