@@ -178,6 +178,22 @@ static void over_edge(const char *form, const unsigned char *from, size_t bytes)
     if (mprotect(map + 32768, 32768, PROT_READ) != 0) abort();
 }
 
+static void into_deleted(char *name, const char *form, const unsigned char *from, size_t bytes) {
+    int fd = mkstemp(name);
+    unlink(name);
+    into_file(fd, form, from, bytes);
+}
+
+/* A thread with descriptors of its own. */
+static void *in_own_table(void *arg) {
+    if (unshare(CLONE_FILES) != 0) abort();
+    into_file(memfd_create("planted", 0), stack_form, secret + stack_from, stack_bytes);
+    tell();
+    for (;;)
+        pause();
+    return arg;
+}
+
 static void plant(const char *place, const char *form, size_t from, size_t bytes) {
     const unsigned char *begin = secret + from;
     stack_form = form, stack_from = from, stack_bytes = bytes;
@@ -197,12 +213,10 @@ static void plant(const char *place, const char *form, size_t from, size_t bytes
     if (strcmp(place, "zero") == 0) into_private(open("/dev/zero", O_RDWR | O_CLOEXEC), form, begin, bytes);
     if (strcmp(place, "private") == 0) into_private(memfd_create("planted", MFD_CLOEXEC), form, begin, bytes);
     if (strcmp(place, "edge") == 0) over_edge(form, begin, bytes);
-    if (strcmp(place, "deleted") == 0) {
-        char name[] = "/tmp/scan-planter-XXXXXX";
-        int fd = mkstemp(name);
-        unlink(name);
-        into_file(fd, form, begin, bytes);
-    }
+    char deleted[] = "/tmp/scan-planter-XXXXXX", like_secret[] = "/secretmem-XXXXXX";
+    if (strcmp(place, "deleted") == 0) into_deleted(deleted, form, begin, bytes);
+    if (strcmp(place, "like-secret") == 0) into_deleted(like_secret, form, begin, bytes);
+    if (strcmp(place, "table") == 0) start(in_own_table);
     if (strcmp(place, "stack") == 0) start(on_stack);
     if (strcmp(place, "below") == 0) start(below_stack);
     if (strcmp(place, "register") == 0) {

@@ -156,6 +156,18 @@ for place in anonymous closed data bss memfd deleted shared zero private; do
     esac
     end "$planted"
 done
+plant table raw
+scan "in a memfd of one thread alone" 1 --pid "$planted" --file "$work/secret" --json
+one "in a memfd of one thread alone" 32 raw memfd
+end "$planted"
+if [ -w / ]; then
+    plant like-secret raw
+    scan "in a deleted file that has the name of memfd_secret" 1 --pid "$planted" --file "$work/secret" --json
+    one "in a deleted file that has the name of memfd_secret" 32 raw "deleted file"
+    end "$planted"
+else
+    skip "a deleted file that has the name of memfd_secret: the root directory is another's"
+fi
 plant edge raw 0 14
 scan "over the edge of two mappings" 1 --pid "$planted" --file "$work/secret" --json
 one "over the edge of two mappings" 14 raw "anonymous memory"

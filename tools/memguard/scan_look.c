@@ -6,11 +6,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ui.h"
@@ -206,10 +208,13 @@ static DIR *open_directory(pid_t pid, const char *name) {
 static void read_threads(struct look *look, pid_t pid) {
     DIR *directory = open_directory(pid, "task");
     struct dirent *entry;
-    if (directory == NULL) return; /* then stacks have no names: no harm */
-    while ((entry = readdir(directory)) != NULL && look->thread_count < THREADS_MOST)
-        if (entry->d_name[0] != '.' && !add_thread(look, pid, (pid_t)atoi(entry->d_name))) break;
-    closedir(directory);
+    bool good = directory != NULL;
+    while (good && (entry = readdir(directory)) != NULL)
+        if (entry->d_name[0] != '.')
+            good = look->thread_count < THREADS_MOST && add_thread(look, pid, (pid_t)atoi(entry->d_name));
+    if (!good || look->thread_count == 0)
+        look_problem(look, "threads, and files that they have open: not all are known");
+    if (directory != NULL) closedir(directory);
 }
 
 /* ---- the parts ---- */
@@ -268,15 +273,17 @@ static void look_at_memory(struct look *look, pid_t pid) {
 
 /* ---- open files without a name ---- */
 
-struct identity {
-    dev_t device;
-    ino_t inode;
+/* Of those with a name in look->source_names, from SOURCE_FILES on. */
+struct seen {
+    struct {
+        dev_t device;
+        ino_t inode;
+    } list[LOOK_SOURCES];
 };
 
-static bool is_new(struct identity *seen, size_t *count, const struct stat *info) {
-    for (size_t i = 0; i < *count; i++)
-        if (seen[i].device == info->st_dev && seen[i].inode == info->st_ino) return false;
-    seen[(*count)++] = (struct identity){info->st_dev, info->st_ino};
+static bool is_new(const struct look *look, const struct seen *seen, const struct stat *info) {
+    for (size_t i = SOURCE_FILES; i < look->sources; i++)
+        if (seen->list[i].device == info->st_dev && seen->list[i].inode == info->st_ino) return false;
     return true;
 }
 
@@ -288,50 +295,79 @@ static void name_source(struct look *look, const char *link, const char *descrip
     look_clean_name(look, name, LOOK_NAME, look->sources);
 }
 
-static void look_at_file(struct look *look, int directory, const char *descriptor, const char *link) {
+/* The kernel shows memfd_secret(2) to nobody, not even by opening it. Another file may have that name. */
+static bool is_hidden(const char *link, int error) { return error == ENXIO && strncmp(link, "/secretmem", 10) == 0; }
+
+static void look_at_file(struct look *look, struct seen *seen, int directory, const char *descriptor, const char *link,
+                         const struct stat *info) {
     struct scan_result result = {.complete = true};
     int fd = openat(directory, descriptor, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) result = (struct scan_result){.os_error = errno};
+    if (fd < 0 && is_hidden(link, errno)) {
+        look->hidden_bytes += (uint64_t)info->st_size;
+        return;
+    }
     name_source(look, link, descriptor);
     look->source = (uint16_t)look->sources;
     if (fd >= 0) {
         scan_descriptor(fd, 0, UINT64_MAX, 0, &look->job, &result);
         close(fd);
-    } else {
-        result = (struct scan_result){.os_error = errno};
     }
     look->read_bytes += result.read_bytes;
     if (!result.complete) look_problem(look, "%s: %s", look->source_names[look->sources], reason(result.os_error));
+    seen->list[look->sources].device = info->st_dev;
+    seen->list[look->sources].inode = info->st_ino;
     look->sources++;
     look->files++;
 }
 
-/* Files that no path leads to any more: memfds, deleted ones. */
-static void look_at_files(struct look *look, pid_t pid) {
-    struct identity seen[LOOK_SOURCES];
-    struct dirent *entry;
+/* False: there is no room for more. What is closed meanwhile is no problem. */
+static bool look_at_descriptor(struct look *look, struct seen *seen, int directory, const char *descriptor) {
     struct stat info;
-    size_t count = 0;
-    DIR *directory = open_directory(pid, "fd");
-    if (directory == NULL) {
-        look_problem(look, "open files: %s", reason(errno));
-        return;
+    char link[128] = "";
+    if (fstatat(directory, descriptor, &info, 0) != 0 || readlinkat(directory, descriptor, link, sizeof link - 1) < 0) {
+        if (errno != ENOENT) look_problem(look, "open file %.8s: %s", descriptor, reason(errno));
+        return true;
     }
-    while ((entry = readdir(directory)) != NULL) {
-        char link[128] = "";
-        if (entry->d_name[0] == '.' || fstatat(dirfd(directory), entry->d_name, &info, 0) != 0) continue;
-        if (!S_ISREG(info.st_mode) || info.st_nlink != 0) continue;
-        if (readlinkat(dirfd(directory), entry->d_name, link, sizeof link - 1) < 0) continue;
-        if (strncmp(link, "/secretmem", 10) == 0) { /* the kernel shows it to nobody */
-            look->hidden_bytes += (uint64_t)info.st_size;
+    if (!S_ISREG(info.st_mode) || info.st_nlink != 0 || !is_new(look, seen, &info)) return true;
+    if (look->sources == LOOK_SOURCES) {
+        look_problem(look, "open files: more than %d without a name", LOOK_SOURCES - SOURCE_FILES);
+        return false;
+    }
+    look_at_file(look, seen, directory, descriptor, link, &info);
+    return true;
+}
+
+static bool look_at_table(struct look *look, struct seen *seen, DIR *directory) {
+    struct dirent *entry;
+    bool more = true;
+    while (more && (entry = readdir(directory)) != NULL)
+        if (entry->d_name[0] != '.') more = look_at_descriptor(look, seen, dirfd(directory), entry->d_name);
+    return more;
+}
+
+/* Threads can have descriptors of their own: unshare(2), CLONE_FILES. What cannot be compared is looked at. */
+static bool shares_table(pid_t pid, pid_t thread) {
+    return syscall(SYS_kcmp, (long)pid, (long)thread, (long)KCMP_FILES, 0L, 0L) == 0;
+}
+
+/* Files that no path leads to any more: memfds, deleted ones. A thread that has ended has none. */
+static void look_at_files(struct look *look, pid_t pid) {
+    struct seen seen;
+    bool more = true;
+    for (size_t i = 0; i < look->thread_count && more; i++) {
+        char name[48];
+        const pid_t thread = look->threads[i].id;
+        if (thread != pid && shares_table(pid, thread)) continue;
+        snprintf(name, sizeof name, "task/%d/fd", (int)thread);
+        DIR *directory = open_directory(pid, name);
+        if (directory == NULL) {
+            if (errno != ENOENT) look_problem(look, "open files: %s", reason(errno));
             continue;
         }
-        if (look->sources == LOOK_SOURCES) {
-            look_problem(look, "open files: more than %d without a name", LOOK_SOURCES - SOURCE_FILES);
-            break;
-        }
-        if (is_new(seen, &count, &info)) look_at_file(look, dirfd(directory), entry->d_name, link);
+        more = look_at_table(look, &seen, directory);
+        closedir(directory);
     }
-    closedir(directory);
 }
 
 /* ---- a process ---- */
