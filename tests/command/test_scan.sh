@@ -394,6 +394,9 @@ for key in encrypted encrypted_old ssh_encrypted; do
 done
 scan "a public key" 2 --pid $$ --key "$keys/rsa_public"
 has "a public key" "is not a private key" "$err"
+cat "$keys/ed25519" "$keys/ec_old" >"$keys/two"
+scan "two keys" 2 --pid $$ --key "$keys/two"
+has "two keys" "several private keys" "$err"
 { echo "-----BEGIN PRIVATE KEY-----"; head -c 300 /dev/urandom | base64; echo "-----END PRIVATE KEY-----"; } >"$keys/nonsense"
 scan "a key of nonsense" 2 --pid $$ --key "$keys/nonsense"
 has "a key of nonsense" "not understood" "$err"

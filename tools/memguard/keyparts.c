@@ -12,6 +12,8 @@ const char *key_problem_text(enum key_problem problem) {
         return "nothing";
     case KEY_NO_KEY:
         return "is not a private key in PEM or OpenSSH form";
+    case KEY_SEVERAL:
+        return "has several private keys: one at a time";
     case KEY_IS_ENCRYPTED:
         return "is encrypted with a passphrase: its numbers are not known here; give a copy of it that has none, by a "
                "pipe";
@@ -211,6 +213,7 @@ struct pem {
     enum pem_label label;
     size_t body, body_bytes; /* the base64 text, line ends and all, in the key's bytes */
     size_t digits;
+    bool several; /* another key follows */
 };
 
 static bool passes(struct span *from, const char *words) {
@@ -235,18 +238,26 @@ static enum pem_label read_label(struct span *from) {
     return PEM_NONE;
 }
 
+/* Passes over the beginning of the next private key. */
+static enum pem_label next_label(struct span *rest) {
+    static const char begin[] = "-----BEGIN ";
+    enum pem_label label = PEM_NONE;
+    while (label == PEM_NONE) {
+        const uint8_t *at = memmem(rest->at, rest->left, begin, sizeof begin - 1);
+        if (at == NULL) break;
+        rest->left -= (size_t)(at - rest->at) + sizeof begin - 1;
+        rest->at = at + sizeof begin - 1;
+        label = read_label(rest);
+    }
+    return label;
+}
+
 /* The first private key in the text. */
 static void find_pem(const uint8_t *text, size_t bytes, struct pem *pem) {
-    static const char begin[] = "-----BEGIN ", end[] = "-----END ";
+    static const char end[] = "-----END ";
     struct span rest = {text, bytes};
-    *pem = (struct pem){0};
-    while (pem->label == PEM_NONE) {
-        const uint8_t *at = memmem(rest.at, rest.left, begin, sizeof begin - 1);
-        if (at == NULL) return;
-        rest.left -= (size_t)(at - rest.at) + sizeof begin - 1;
-        rest.at = at + sizeof begin - 1;
-        pem->label = read_label(&rest);
-    }
+    *pem = (struct pem){.label = next_label(&rest)};
+    if (pem->label == PEM_NONE) return;
     const uint8_t *stop = memmem(rest.at, rest.left, end, sizeof end - 1);
     pem->body = (size_t)(rest.at - text);
     pem->body_bytes = stop != NULL ? (size_t)(stop - rest.at) : 0;
@@ -254,6 +265,7 @@ static void find_pem(const uint8_t *text, size_t bytes, struct pem *pem) {
         pem->label = PEM_ENCRYPTED; /* Proc-Type: 4,ENCRYPTED */
     for (size_t i = 0; i < pem->body_bytes; i++)
         pem->digits += rest.at[i] > ' ';
+    pem->several = next_label(&rest) != PEM_NONE;
 }
 
 bool key_is_pem(const void *text, size_t bytes) {
@@ -342,6 +354,7 @@ enum key_problem key_decode(memguard_vault *vault, memguard_secret key, memguard
     *status = memguard_secret_use(key, find_in, &pem, NULL);
     if (*status != MEMGUARD_OK) return KEY_LIBRARY;
     if (pem.label == PEM_NONE) return KEY_NO_KEY;
+    if (pem.several) return KEY_SEVERAL;
     if (pem.label == PEM_ENCRYPTED) return KEY_IS_ENCRYPTED;
     if (pem.digits == 0) return KEY_NOT_UNDERSTOOD;
     *status = make_digits(vault, key, &pem, &digits);

@@ -24,12 +24,20 @@ struct key_parts {
     struct key_part part[KEY_PARTS];
 };
 
-enum key_problem { KEY_FINE, KEY_NO_KEY, KEY_IS_ENCRYPTED, KEY_NOT_UNDERSTOOD, KEY_IN_HARDWARE, KEY_LIBRARY };
+enum key_problem {
+    KEY_FINE,
+    KEY_NO_KEY,
+    KEY_SEVERAL,
+    KEY_IS_ENCRYPTED,
+    KEY_NOT_UNDERSTOOD,
+    KEY_IN_HARDWARE,
+    KEY_LIBRARY
+};
 
 /* Whether the text is a private key in PEM. */
 bool key_is_pem(const void *text, size_t bytes);
 
-/* *binary is what the first private key in the PEM text `key` holds, decoded, in the same vault; *parts say what in it is
+/* *binary is what the private key in the PEM text `key` holds, decoded, in the same vault; *parts say what in it is
  * secret. KEY_LIBRARY: *status says why. */
 enum key_problem key_decode(memguard_vault *vault, memguard_secret key, memguard_secret *binary,
                             struct key_parts *parts, memguard_status *status);
