@@ -438,6 +438,8 @@ memguard "--once with other options: it is gone" 3 get once
 memguard "set" 0 set once --file key
 refused "--once: when another cannot be had" 125 "none: no such secret" --once once --file none -- echo {once} {none}
 memguard "--once: when another cannot be had it stays" 0 get once
+refused "--once: for a directory" 126 "Permission denied" --once once -- "$work" {once}
+memguard "--once: for a directory: it stays" 0 get once
 memguard "set with one use" 0 set once --file key --uses 1
 exec_ "--once of the last use" 0 --once once -- cat {once}
 same "--once of the last use" "$(cat "$out")" "$(cat key)"

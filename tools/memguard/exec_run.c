@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -74,6 +75,12 @@ static int explain(const char *program, int error) {
     return error == EAGAIN || error == ENOMEM || error == EMFILE ? EXEC_FAILED : EXEC_NOT_EXECUTABLE;
 }
 
+/* A directory, too, can be "executed": searched. */
+static bool can_be_executed(const char *file) {
+    struct stat info;
+    return access(file, X_OK) == 0 && stat(file, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 /* As posix_spawnp(3) will: the first one that can be executed. A directory that we may not search holds none. */
 static int look_in_path(const char *program) {
     const char *path = getenv("PATH");
@@ -83,7 +90,7 @@ static int look_in_path(const char *program) {
         end = strchrnul(at, ':');
         int length = snprintf(file, sizeof file, "%.*s%s%s", (int)(end - at), at, end == at ? "" : "/", program);
         if (length >= (int)sizeof file) continue;
-        if (access(file, X_OK) == 0) return 0;
+        if (can_be_executed(file)) return 0;
         if (access(file, F_OK) == 0) error = EACCES;
     }
     return error;
@@ -92,7 +99,7 @@ static int look_in_path(const char *program) {
 int exec_look_for(const char *program) {
     int error = ENOENT;
     if (strchr(program, '/') != NULL)
-        error = access(program, X_OK) == 0 ? 0 : errno;
+        error = can_be_executed(program) ? 0 : access(program, F_OK) == 0 ? EACCES : errno;
     else if (program[0] != '\0')
         error = look_in_path(program);
     return error == 0 ? EXIT_GOOD : explain(program, error);
