@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,8 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { MOST = 8192, TEXT = 3 * MOST, LARGE = 4 << 20 };
@@ -178,6 +181,25 @@ static void over_edge(const char *form, const unsigned char *from, size_t bytes)
     if (mprotect(map + 32768, 32768, PROT_READ) != 0) abort();
 }
 
+/* In shared memory whose pages the process has to bring in itself. */
+static void into_minor(const char *form, const unsigned char *from, size_t bytes) {
+#if defined(SYS_userfaultfd) && defined(UFFD_FEATURE_MINOR_SHMEM) && defined(UFFD_USER_MODE_ONLY)
+    int fd = memfd_create("planted", MFD_CLOEXEC);
+    int faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_MINOR_SHMEM};
+    if (fd < 0 || ftruncate(fd, 65536) != 0 || faults < 0 || ioctl(faults, UFFDIO_API, &api) != 0) exit(77);
+    into_file(fd, form, from, bytes);
+    struct uffdio_register range = {.mode = UFFDIO_REGISTER_MODE_MINOR};
+    range.range.start = (uintptr_t)map_some(MAP_SHARED, fd);
+    range.range.len = 65536;
+    if (ioctl(faults, UFFDIO_REGISTER, &range) != 0) exit(77);
+    close(fd);
+#else
+    (void)form, (void)from, (void)bytes;
+    exit(77);
+#endif
+}
+
 static void into_deleted(char *name, const char *form, const unsigned char *from, size_t bytes) {
     int fd = mkstemp(name);
     unlink(name);
@@ -216,6 +238,7 @@ static void plant(const char *place, const char *form, size_t from, size_t bytes
     char deleted[] = "/tmp/scan-planter-XXXXXX", like_secret[] = "/secretmem-XXXXXX";
     if (strcmp(place, "deleted") == 0) into_deleted(deleted, form, begin, bytes);
     if (strcmp(place, "like-secret") == 0) into_deleted(like_secret, form, begin, bytes);
+    if (strcmp(place, "minor") == 0) into_minor(form, begin, bytes);
     if (strcmp(place, "table") == 0) start(in_own_table);
     if (strcmp(place, "stack") == 0) start(on_stack);
     if (strcmp(place, "below") == 0) start(below_stack);

@@ -168,6 +168,18 @@ if [ -w / ]; then
 else
     skip "a deleted file that has the name of memfd_secret: the root directory is another's"
 fi
+: >"$work/pid"
+"$work/scan_planter" minor raw <"$work/secret" >"$work/pid" &
+planted=$!
+ended_or_begun() { [ -s "$work/pid" ] || ! kill -0 $planted; }
+wait_for 30 ended_or_begun
+if [ -s "$work/pid" ]; then
+    scan "in shared memory that cannot be brought in" 2 --pid "$planted" --file "$work/secret"
+    has "in shared memory that cannot be brought in" "could not be read" "$out"
+    end "$planted"
+else
+    skip "shared memory that cannot be brought in: no userfaultfd(2) here"
+fi
 plant edge raw 0 14
 scan "over the edge of two mappings" 1 --pid "$planted" --file "$work/secret" --json
 one "over the edge of two mappings" 14 raw "anonymous memory"

@@ -239,10 +239,11 @@ static bool is_gone(const struct scan *scan, uint64_t at) {
     return gone;
 }
 
-/* Whether the kernel should have shown it: not what it shows to nobody, nor a page behind the end of a file, which the
- * process could not read either. */
+/* Whether the kernel should have shown it: not what it shows to nobody, nor a page that does not exist, such as one behind
+ * the end of a file, which the process could not read either. Of shared memory others may have it (userfaultfd(2)). */
 static bool should_be_readable(struct scan *scan, const struct mapping *mapping, uint64_t at) {
-    return !mapping->hidden && !mapping->device && !(mapping->file && page_is_absent(scan, at)) && !is_gone(scan, at);
+    if (mapping->hidden || mapping->device) return false;
+    return (mapping->memory_file || !page_is_absent(scan, at)) && !is_gone(scan, at);
 }
 
 static void note_refused(struct scan *scan, const struct mapping *mapping, uint64_t at, uint64_t bytes, int error) {
