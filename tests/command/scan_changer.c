@@ -5,6 +5,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef SECRET_BYTES
+#define SECRET_BYTES 0
+#endif
+
 enum { INTERVAL_US = 100000, MAPPED = 65536 };
 
 static char planted[] = {SECRET_BYTES};
