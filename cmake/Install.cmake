@@ -25,6 +25,8 @@ if(TARGET memguard_command)
     endforeach()
 endif()
 
+install(FILES LICENSE README.md docs/HANDING.md docs/THREATS.md docs/PLATFORMS.md docs/SYSCALLS.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
 # The way from the package's files back to the prefix, so that an installed tree may be moved.
 file(RELATIVE_PATH MEMGUARD_PC_TO_PREFIX
      ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})

@@ -314,6 +314,9 @@ memguard "set" 0 set key --file "$work/key"
 if [ "$can_lock" = true ]; then
     echo right | memguard "lock" 0 lock --passphrase-fd 0
     check "locked" "$(fact locked)" true
+    "$work/pty" "Passphrase: " typed -- "$command" lock >"$out"
+    check "lock again at a terminal: exit code" "$?" 4
+    hasnot "lock again: nobody is asked in vain" "Passphrase" "$out"
     memguard "locked: get" 4 get key
     memguard "locked: set" 4 set other --file "$work/key"
     memguard "locked: set --gen" 4 set other --gen 8

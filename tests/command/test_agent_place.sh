@@ -4,6 +4,7 @@
 . "${MEMGUARD_SOURCE:?}/tests/command/agents.sh"
 place=$run/memguard
 
+gone() { ! kill -0 "$1" 2>/dev/null; }
 refused() { # NAME WORDS COMMAND...
     local name=$1 words=$2
     shift 2
@@ -50,6 +51,20 @@ if [ "$(id -u)" -eq 0 ]; then
 else
     skip "another user's directory: not root"
 fi
+
+# ---- what is taken away ----
+export XDG_RUNTIME_DIR=$run
+set_one
+agent=$(agents)
+rm "$place/agent.sock"
+check "an agent that nobody can reach any more ends" "$(wait_for 30 gone "$agent" && echo gone)" gone
+set_one
+agent=$(agents)
+rm -rf "$place"
+set_one # in a new place: no lock tells of the other one
+check "whose place was removed, as at a logout, too" "$(wait_for 30 gone "$agent" && echo gone)" gone
+check "and not the one that came after it" "$(timeout 60 "$command" get key | wc -c)" 8
+"$command" purge
 
 # ---- what an agent is started with ----
 (export LEAKED_TOKEN=hunter2 LD_PRELOAD='' && exec 9<"$0" && set_one)

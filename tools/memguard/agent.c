@@ -271,8 +271,9 @@ static int hold(struct agent *agent) {
     if (!prepare_suspend(agent) || !catch_ends()) return EXIT_BAD;
     if ((agent->lock_on_suspend && !suspend_watch()) || !listen_there(agent)) return EXIT_BAD;
     if (chdir("/") != 0 || !tell_ready(agent)) return EXIT_BAD;
-    serve(agent->listener, request_serve);
-    return EXIT_BAD; /* serve does not return unless the socket is lost */
+    serve(agent->directory, agent->listener, request_serve);
+    ui_error("the socket is gone from its place: nobody can reach this agent any more, and it ends");
+    return EXIT_BAD;
 }
 
 /* It could not go on. The exit code also goes to the process that waits for us. */

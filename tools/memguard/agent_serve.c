@@ -22,6 +22,7 @@
 enum {
     STACK_BYTES = 256 * 1024,
     WATCH_MS = 250,        /* how often the clock is looked at while somebody is connected */
+    PLACE_MS = 2000,       /* and how often, at the least, whether we can still be reached */
     DESCRIPTORS_KEPT = 14, /* of the process's limit, for what is not a client's */
     PAGES_SHARE = 2,       /* clients may take one part in so many of the lockable memory that is left at the start */
     PAGES_LEAST = 8 * 4096,
@@ -199,13 +200,13 @@ static bool set_up(void (*request)(struct serve_client *client)) {
     return good;
 }
 
-void serve(int listener, void (*request)(struct serve_client *client)) {
+void serve(int directory, int listener, void (*request)(struct serve_client *client)) {
     if (!set_up(request)) return;
-    for (;;) {
+    while (place_is_held(directory)) {
         uint64_t count;
         bool idle, full = is_full(&idle);
         struct pollfd events[] = {{.fd = state.wake, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
-        if (poll(events, full ? 1 : 2, idle ? -1 : WATCH_MS) < 0 && errno != EINTR) return;
+        if (poll(events, full ? 1 : 2, idle ? PLACE_MS : WATCH_MS) < 0 && errno != EINTR) return;
         while (read(state.wake, &count, sizeof count) > 0) {
         }
         if (!full && is_readable(listener) && !take_one(listener)) return;

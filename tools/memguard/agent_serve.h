@@ -31,8 +31,8 @@ struct serve_client {
     int64_t since_ms; /* when this wait began */
 };
 
-/* Serves for ever what comes to `listener`. Returns when that cannot go on. */
-void serve(int listener, void (*request)(struct serve_client *client));
+/* Serves for ever what comes to `listener`. Returns when that cannot go on, or the socket is no longer in `directory`. */
+void serve(int directory, int listener, void (*request)(struct serve_client *client));
 
 /* Who waits for whom from now on: for how long is counted from here. */
 void serve_wait(struct serve_client *client, enum serve_wait wait);

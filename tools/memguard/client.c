@@ -216,6 +216,22 @@ static int give(int fd, const struct wire_frame *request, const char *name, memg
     return client_explain(reply, name);
 }
 
+int client_status(struct wire_status *status) {
+    struct wire_frame request = wire_request(WIRE_STATUS), reply;
+    char name[WIRE_NAME_MOST + 1];
+    int fd, code = client_ask(&request, "", &reply, &fd);
+    if (code != EXIT_GOOD) return code;
+    bool good = wire_receive_frame(fd, &reply, name);
+    if (good && reply.answer != WIRE_DONE)
+        code = client_explain(&reply, "");
+    else if (!good || !wire_receive(fd, status, sizeof *status)) {
+        ui_error("the agent has broken off");
+        code = EXIT_BAD;
+    }
+    close(fd);
+    return code;
+}
+
 int client_give(struct wire_frame request, const char *name, memguard_secret secret, bool start,
                 struct wire_frame *reply) {
     memguard_info info = MEMGUARD_INFO_INIT;

@@ -49,6 +49,9 @@ int client_passphrase(memguard_vault *vault, int fd, bool twice, memguard_secret
 /* Says what an answer means, if it is not DONE. */
 int client_explain(const struct wire_frame *reply, const char *name);
 
+/* What the agent tells of itself. */
+int client_status(struct wire_status *status);
+
 /* Starts an agent if there is none, or just asks whether there is one. */
 int client_need_agent(bool start);
 

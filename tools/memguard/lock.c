@@ -38,6 +38,15 @@ static bool parse(struct options *options, int *fd) {
     return good;
 }
 
+/* Nobody is asked for a passphrase in vain. The agent looks again. */
+static int check_state(bool lock) {
+    struct wire_status status;
+    int code = client_status(&status);
+    if (code != EXIT_GOOD || (status.locked != 0) != lock) return code;
+    const struct wire_frame reply = wire_reply(lock ? WIRE_LOCKED : WIRE_NOT_LOCKED);
+    return client_explain(&reply, "");
+}
+
 static int run(int argc, char **argv) {
     struct options options = {argc, 1, argv, false};
     bool lock = strcmp(argv[0], "lock") == 0;
@@ -46,7 +55,7 @@ static int run(int argc, char **argv) {
     struct wire_frame reply;
     int fd = -1;
     if (!parse(&options, &fd)) return EXIT_USAGE;
-    int code = client_need_agent(false);
+    int code = check_state(lock);
     if (code == EXIT_GOOD) code = client_vault(&vault);
     if (code == EXIT_GOOD) code = client_passphrase(vault, fd, lock, &passphrase);
     if (code != EXIT_GOOD) return code;

@@ -49,7 +49,7 @@ static int help_about(const char *name) {
 
 static int help(int argc, char **argv) {
     if (argc > 3) return unknown("argument", argv[3]);
-    if (argc == 3) return help_about(argv[2]);
+    if (argc == 3 && strcmp(argv[2], "help") != 0) return help_about(argv[2]);
     print_help(stdout);
     return ui_finish(EXIT_GOOD);
 }

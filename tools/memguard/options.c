@@ -92,6 +92,10 @@ bool options_number(struct options *options, const char *name, uint64_t most, ui
 
 bool options_word(struct options *options, const char **word) {
     if (!options_more(options)) return false;
+    if (strcmp(here(options), "--") == 0) { /* no word that a verb takes begins with a dash */
+        options->at++;
+        return true;
+    }
     if (here(options)[0] == '-' || *word != NULL) {
         ui_error("unknown argument: %s", here(options));
         options->bad = true;

@@ -26,7 +26,7 @@ bool options_duration(struct options *options, const char *name, uint64_t *ms);
 /* True: it is an option with a number from 1 to `most`. */
 bool options_number(struct options *options, const char *name, uint64_t most, uint64_t *number);
 
-/* The word at hand, if it is no option, and passes it; else says that it is unknown. False: `bad`. */
+/* The word at hand, if it is no option, and passes it (and passes over a "--"); else says that it is unknown. False: `bad`. */
 bool options_word(struct options *options, const char **word);
 
 /* Whether there is a word left, and nothing was bad. */

@@ -137,23 +137,30 @@ static void refuse_descriptors(int fd) {
     (void)older;
 }
 
+static struct stat bound; /* our socket, as it was bound */
+
 /* bind(2) gives the file the mode of the socket's own inode, less the umask. */
 int place_listen(int directory) {
     struct sockaddr_un address;
-    struct stat info;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return -1;
     address_of(directory, &address);
     refuse_descriptors(fd);
     if (unlinkat(directory, SOCKET, 0) != 0 && errno != ENOENT) return fail(fd);
     if (fchmod(fd, S_IRUSR | S_IWUSR) != 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
-        fstatat(directory, SOCKET, &info, AT_SYMLINK_NOFOLLOW) != 0)
+        fstatat(directory, SOCKET, &bound, AT_SYMLINK_NOFOLLOW) != 0)
         return fail(fd);
-    if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    if ((bound.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
         errno = EPERM;
         return fail(fd);
     }
     return listen(fd, BACKLOG) == 0 ? fd : fail(fd);
+}
+
+bool place_is_held(int directory) {
+    struct stat info;
+    return fstatat(directory, SOCKET, &info, AT_SYMLINK_NOFOLLOW) == 0 && info.st_ino == bound.st_ino &&
+           info.st_dev == bound.st_dev;
 }
 
 void place_leave(int directory) { unlinkat(directory, SOCKET, 0); }

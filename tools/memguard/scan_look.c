@@ -220,7 +220,7 @@ static void read_threads(struct look *look, pid_t pid) {
 /* ---- the parts ---- */
 
 static const char *reason(int error) {
-    if (error == ESRCH || error == ENOENT) return "the process has ended";
+    if (error == ESRCH || error == ENOENT) return "there is no such process (any more)";
     if (error == EACCES || error == EPERM)
         return "not allowed: it is another user's, or not dumpable, or kernel.yama.ptrace_scope forbids it; try as "
                "root";

@@ -120,22 +120,6 @@ static void put_text(const struct wire_status *s) {
     if (s->can_lock == 0) ui_line("%-12s %s", "lock", wire_texts[WIRE_NOT_BUILT]);
 }
 
-static int receive(struct wire_status *status) {
-    struct wire_frame request = wire_request(WIRE_STATUS), reply;
-    char name[WIRE_NAME_MOST + 1];
-    int fd, code = client_ask(&request, "", &reply, &fd);
-    if (code != EXIT_GOOD) return code;
-    bool good = wire_receive_frame(fd, &reply, name);
-    if (good && reply.answer != WIRE_DONE)
-        code = client_explain(&reply, "");
-    else if (!good || !wire_receive(fd, status, sizeof *status)) {
-        ui_error("the agent has broken off");
-        code = EXIT_BAD;
-    }
-    close(fd);
-    return code;
-}
-
 static int run(int argc, char **argv) {
     struct options options = {argc, 1, argv, false};
     struct wire_status status;
@@ -147,7 +131,7 @@ static int run(int argc, char **argv) {
         else
             options_word(&options, &none);
     if (options.bad) return EXIT_USAGE;
-    int code = receive(&status);
+    int code = client_status(&status);
     if (code == EXIT_GOOD && json) put_json(&status);
     if (code == EXIT_GOOD && !json) put_text(&status);
     return ui_finish(code);

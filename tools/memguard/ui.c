@@ -69,7 +69,8 @@ void ui_error(const char *format, ...) {
 void ui_library_error(const char *what, memguard_status status) {
     memguard_error error = MEMGUARD_ERROR_INIT;
     if (memguard_last_error(&error) == MEMGUARD_OK && error.status == status && error.text[0] != '\0')
-        ui_error("%s: %s", what, error.text);
+        ui_error("%s: %s%s%s", what, error.text, error.os_error != 0 ? ": " : "",
+                 error.os_error != 0 ? strerror(error.os_error) : "");
     else
         ui_error("%s: %s", what, memguard_status_text(status));
 }
