@@ -67,4 +67,14 @@ wait_for() { # SECONDS COMMAND...
         sleep 0.05
     done
 }
+settles() { # NAME EXPECTED COMMAND...: says that, at the latest after a while (a thread that ends, pages that are just mapped)
+    local name=$1 expected=$2 seen i
+    shift 2
+    for ((i = 0; i < 200; i++)); do
+        seen=$("$@")
+        [ "$seen" != "$expected" ] || break
+        sleep 0.05
+    done
+    check "$name" "$seen" "$expected"
+}
 is_calm() { [ "$(fact clients)" = 1 ]; } # the one that asks

@@ -431,7 +431,7 @@ check "200 clients at once, some killed" "$?" 0
 cat "$work/storm"
 wait_for 20 is_calm
 check "after all that: the same agent" "$(fact pid)" "$agent"
-check "after all that: no descriptor is left" "$(fact descriptors)" "$before"
+settles "after all that: no descriptor is left" "$before" fact descriptors
 check "after all that: no client is left" "$(fact clients)" 1
 memguard "after all that: get" 0 get key
 check "after all that: the same bytes" "$(cmp "$out" "$work/key" && echo same)" same

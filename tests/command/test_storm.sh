@@ -50,8 +50,8 @@ check "200 clients for $storm_seconds s, killed in the middle: nothing is lost, 
 cat "$work/storm.out"
 check "after the storm: everybody has left" "$(wait_for 30 is_calm && echo calm)" calm
 check "after the storm: the same agent" "$(fact pid)" "$agent"
-check "after the storm: no descriptor is left" "$(fact descriptors)" "$descriptors"
-check "after the storm: no thread is left" "$(of_process Threads)" "$threads"
+settles "after the storm: no descriptor is left" "$descriptors" fact descriptors
+settles "after the storm: no thread is left" "$threads" of_process Threads
 check "after the storm: no secret too many or too few" "$(fact secrets)" "$secrets"
 most "after the storm: protected memory in use, in bytes" "$(fact lock_in_use_bytes)" $((in_use + 8388608)) # pages that are kept for the next client
 most "after the storm: locked memory, in KiB" "$(of_process VmLck)" $((locked + 8192))
@@ -79,7 +79,7 @@ memguard "beside a client whose descriptors take minutes to close" 0 get storm-k
 kill -KILL "$lingerer"
 wait "$lingerer" 2>/dev/null
 wait_for 30 is_calm
-check "passed descriptors are not kept" "$(fact descriptors)" "$descriptors"
+settles "passed descriptors are not kept" "$descriptors" fact descriptors
 "$command" rm --all
 for i in {1..10}; do head -c 1000000 /dev/zero | "$command" set "full$i"; done
 "$work/storm" "$socket" announce 60 30 >"$work/announced" &
@@ -100,7 +100,7 @@ echo "behind 300 clients that stop in the middle: set and get took $((SECONDS - 
 kill "$flood" 2>/dev/null
 wait "$flood" 2>/dev/null
 check "after the flood: everybody has left" "$(wait_for 60 is_calm && echo calm)" calm
-check "after the flood: no descriptor is left" "$(fact descriptors)" "$descriptors"
+settles "after the flood: no descriptor is left" "$descriptors" fact descriptors
 if [ "$(fact can_lock)" = true ]; then
     echo right | memguard "lock" 0 lock --passphrase-fd 0
     storm guess 40
