@@ -36,15 +36,15 @@ if ! clang -fsanitize=fuzzer,address,undefined -o "$work/try" "$work/try.c" >/de
 fi
 
 build() { # FOLDER OF THE SOURCES, PROGRAM
-    clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wall -Wno-unused-function \
+    clang -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wall -Wno-unused-function \
         -I"$source/include" -iquote "$1" -o "$2" "$source/tests/fuzz/agent_fuzz.c" "$1/agent_request.c" "$1/agent_lock.c" \
         "$1/wire.c" "$1/place.c" "$1/ui.c" "$build/libmemguard.a" -lsodium -lpthread
 }
-fuzz() { # PROGRAM, SECONDS, OPTIONS AND CORPORA...: what it says goes to $work/log
+fuzz() { # PROGRAM, SECONDS, OPTIONS AND CORPORA...: what it says goes to $work/log. To name functions it would keep descriptors open
     local program=$1 limit=$2
     shift 2
     (cd "$work" && timeout $((limit + 120)) "$program" -max_total_time="$limit" -rss_limit_mb=1024 -max_len=8192 -timeout=60 \
-        -seed=1 -print_final_stats=1 "$@") >"$work/log" 2>&1
+        -seed=1 -print_funcs=0 -print_final_stats=1 "$@") >"$work/log" 2>&1
 }
 plant() { # NAME FILE SED-COMMAND: a copy of the sources with a fault in it, which the fuzzer has to find
     mkdir "$work/$1"

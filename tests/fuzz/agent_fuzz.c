@@ -300,6 +300,7 @@ static void write_seeds(const char *folder) {
     add(1, frame_of(WIRE_GET, 0, 0, 0), "asked", "", 100);
     add(1, frame_of(WIRE_GET, 0, 0, 0), "program", "", 100);
     add(1, frame_of(WIRE_GET, 0, WIRE_FOR_PROGRAM, 0), "program", "", 100);
+    add(1, frame_of(WIRE_GET, 0, WIRE_FOR_PROGRAM | WIRE_FORGET, 0), "program", "", 100);
     add(1, frame_of(WIRE_SET, 10, 0, 0), "half", "01234", 3);
     add(8, frame_of(WIRE_GET, 0, 0, 0), "once", "", 3);
     add(1, frame_of(WIRE_PURGE, 0, 0, 0), "", "", 3);
