@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,7 @@ static void refuse_descriptors(int fd) {
 }
 
 static struct stat bound; /* our socket, as it was bound */
+static atomic_bool left;  /* we have removed it ourselves, and are about to end */
 
 /* bind(2) gives the file the mode of the socket's own inode, less the umask. */
 int place_listen(int directory) {
@@ -159,8 +161,12 @@ int place_listen(int directory) {
 
 bool place_is_held(int directory) {
     struct stat info;
-    return fstatat(directory, SOCKET, &info, AT_SYMLINK_NOFOLLOW) == 0 && info.st_ino == bound.st_ino &&
-           info.st_dev == bound.st_dev;
+    bool held = fstatat(directory, SOCKET, &info, AT_SYMLINK_NOFOLLOW) == 0 && info.st_ino == bound.st_ino &&
+                info.st_dev == bound.st_dev;
+    return held || atomic_load(&left); /* looked at last, as it is noted first */
 }
 
-void place_leave(int directory) { unlinkat(directory, SOCKET, 0); }
+void place_leave(int directory) {
+    atomic_store(&left, true);
+    unlinkat(directory, SOCKET, 0);
+}

@@ -21,7 +21,7 @@ int place_lock(int directory);
 /* A listening socket in the place of one that a dead agent left. To be called with the lock held. -1: errno. */
 int place_listen(int directory);
 
-/* Whether the socket of place_listen is still at its place: else nobody can reach us any more. */
+/* Whether the socket of place_listen is still at its place, or was removed by place_leave: else nobody can reach us any more. */
 bool place_is_held(int directory);
 
 /* Removes the socket. Async-signal-safe. */
