@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <memguard.h>
 #include <memguard/process.h>
 #include <signal.h>
@@ -98,16 +97,6 @@ static bool parse_backend(struct options *options, uint32_t *backend) {
     return true;
 }
 
-static bool parse_passphrase(struct options *options, int *fd) {
-    uint64_t number = 0;
-    const char *text = NULL;
-    if (!options_value(options, "--passphrase-fd", &text)) return false;
-    options->bad = text == NULL || (strcmp(text, "0") != 0 && !options_parse_number(text, INT_MAX, &number));
-    if (text != NULL && options->bad) ui_error("--passphrase-fd takes the number of a descriptor, not %s", text);
-    *fd = (int)number;
-    return true;
-}
-
 static bool parse(struct agent *agent, int argc, char **argv) {
     struct options options = {argc, 1, argv, false};
     while (options_more(&options)) {
@@ -117,7 +106,8 @@ static bool parse(struct agent *agent, int argc, char **argv) {
             agent->if_none = true;
         else if (options_flag(&options, "--lock-on-suspend"))
             agent->lock_on_suspend = true;
-        else if (!parse_passphrase(&options, &agent->passphrase) && !parse_backend(&options, &agent->store.backend) &&
+        else if (!options_descriptor(&options, "--passphrase-fd", &agent->passphrase) &&
+                 !parse_backend(&options, &agent->store.backend) &&
                  !options_duration(&options, "--ttl", &agent->store.ttl_ms)) {
             ui_error("unknown argument: %s", argv[options.at]);
             return false;

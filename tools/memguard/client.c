@@ -149,8 +149,8 @@ static int reach(bool start, int *fd) {
     return EXIT_BAD;
 }
 
-int client_need_agent(bool start) {
-    int fd, code = reach(start, &fd);
+int client_need_agent(void) {
+    int fd, code = reach(true, &fd);
     if (code == EXIT_GOOD) close(fd);
     return code;
 }
@@ -298,14 +298,6 @@ int client_fetch(const char *name, bool for_program, memguard_vault *vault, memg
 
 int client_take(const char *name, memguard_vault *vault, memguard_secret *secret) {
     return get(name, WIRE_FOR_PROGRAM | WIRE_FORGET, vault, secret);
-}
-
-int client_hand_over(const char *name, memguard_vault *vault, struct handoff *handoff) {
-    MEMGUARD_AUTO memguard_secret secret = {0};
-    *handoff = (struct handoff){.fd = -1};
-    int code = client_fetch(name, true, vault, &secret);
-    if (code == EXIT_GOOD && !handoff_open(handoff, secret)) code = EXIT_BAD;
-    return code;
 }
 
 /* ---- passphrases ---- */

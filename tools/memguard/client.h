@@ -5,7 +5,6 @@
 
 #include <memguard.h>
 
-#include "handoff.h"
 #include "wire.h"
 
 /* Makes this process undumpable and a vault for the secrets that pass through it. */
@@ -37,9 +36,6 @@ int client_fetch(const char *name, bool for_program, memguard_vault *vault, memg
  * the middle it is gone. */
 int client_take(const char *name, memguard_vault *vault, memguard_secret *secret);
 
-/* The same as client_fetch, straight on into a file in memory for a program (handoff_wipe ends it). */
-int client_hand_over(const char *name, memguard_vault *vault, struct handoff *handoff);
-
 /* Asks the person at the terminal, without showing what is typed; `again`, if not null: a second time, to compare. */
 int client_prompt(memguard_vault *vault, const char *text, const char *again, memguard_secret *secret);
 
@@ -52,8 +48,8 @@ int client_explain(const struct wire_frame *reply, const char *name);
 /* What the agent tells of itself. */
 int client_status(struct wire_status *status);
 
-/* Starts an agent if there is none, or just asks whether there is one. */
-int client_need_agent(bool start);
+/* Starts an agent if there is none. */
+int client_need_agent(void);
 
 /* Whether there may be one; says nothing when there is none. */
 bool client_has_agent(void);

@@ -123,7 +123,7 @@ static int store(const struct credential *credential, struct wire_frame request,
     bool keep = false;
     if (credential->password.id == 0 || !limit(&request, credential->expires_s)) return EXIT_GOOD;
     if (!credential_name(credential, name)) return EXIT_BAD;
-    int code = client_need_agent(true);
+    int code = client_need_agent();
     if (code == EXIT_GOOD) code = should_keep(name, credential->password, vault, &keep);
     if (code != EXIT_GOOD || keep) return code;
     return client_give(request, name, credential->password, true, &reply);

@@ -1,5 +1,4 @@
 /* The verbs `lock` and `unlock`, which differ in a word: the agent's key is wrapped under a passphrase. */
-#include <limits.h>
 #include <string.h>
 
 #include "client.h"
@@ -27,15 +26,10 @@ static const char unlock_manual[] = "usage: memguard unlock [--passphrase-fd N]\
                                     "           6 no agent\n";
 
 static bool parse(struct options *options, int *fd) {
-    const char *none = "", *text = NULL;
-    uint64_t number = 0;
+    const char *none = "";
     while (options_more(options))
-        if (!options_value(options, "--passphrase-fd", &text)) options_word(options, &none);
-    if (options->bad || text == NULL) return !options->bad;
-    bool good = strcmp(text, "0") == 0 || options_parse_number(text, INT_MAX, &number);
-    if (!good) ui_error("--passphrase-fd takes the number of a descriptor, not %s", text);
-    *fd = (int)number;
-    return good;
+        if (!options_descriptor(options, "--passphrase-fd", fd)) options_word(options, &none);
+    return !options->bad;
 }
 
 /* Nobody is asked for a passphrase in vain. The agent looks again. */

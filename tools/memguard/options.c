@@ -1,6 +1,7 @@
 /* Reading the command line of a verb. */
 #include "options.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "ui.h"
@@ -87,6 +88,18 @@ bool options_number(struct options *options, const char *name, uint64_t most, ui
         ui_error("%s takes a number from 1 to %llu, not %s", name, (unsigned long long)most, text);
         options->bad = true;
     }
+    return true;
+}
+
+bool options_descriptor(struct options *options, const char *name, int *fd) {
+    const char *text = NULL;
+    uint64_t number = 0;
+    if (!options_value(options, name, &text)) return false;
+    if (text != NULL && strcmp(text, "0") != 0 && !options_parse_number(text, INT_MAX, &number)) {
+        ui_error("%s takes the number of a descriptor, not %s", name, text);
+        options->bad = true;
+    }
+    *fd = (int)number;
     return true;
 }
 

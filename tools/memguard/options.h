@@ -26,6 +26,9 @@ bool options_duration(struct options *options, const char *name, uint64_t *ms);
 /* True: it is an option with a number from 1 to `most`. */
 bool options_number(struct options *options, const char *name, uint64_t most, uint64_t *number);
 
+/* True: it is an option with the number of a descriptor, from 0. */
+bool options_descriptor(struct options *options, const char *name, int *fd);
+
 /* The word at hand, if it is no option, and passes it (and passes over a "--"); else says that it is unknown. False: `bad`. */
 bool options_word(struct options *options, const char **word);
 

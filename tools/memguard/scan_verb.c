@@ -59,21 +59,12 @@ static const char manual[] = "usage: memguard scan (--pid N | --core FILE)\n"
 
 struct order {
     const char *core, *file, *key, *name, *svg;
-    uint64_t pid, fd; /* pid 0: none */
-    bool fd_given, self_test, map, json;
+    uint64_t pid; /* 0: none */
+    int fd;       /* -1: none */
+    bool self_test, map, json;
 };
 
 /* ---- the command line ---- */
-
-static bool parse_fd(struct order *order, struct options *options) {
-    const char *text = NULL;
-    if (!options_value(options, "--fd", &text)) return false;
-    order->fd_given = true;
-    if (text == NULL || strcmp(text, "0") == 0 || options_parse_number(text, INT_MAX, &order->fd)) return true;
-    ui_error("--fd takes the number of a descriptor, not %s", text);
-    options->bad = true;
-    return true;
-}
 
 static void parse_one(struct order *order, struct options *options) {
     const char *none = "";
@@ -86,7 +77,7 @@ static void parse_one(struct order *order, struct options *options) {
     else if (!options_number(options, "--pid", INT_MAX, &order->pid) &&
              !options_value(options, "--core", &order->core) && !options_value(options, "--file", &order->file) &&
              !options_value(options, "--key", &order->key) && !options_value(options, "--name", &order->name) &&
-             !options_value(options, "--svg", &order->svg) && !parse_fd(order, options))
+             !options_value(options, "--svg", &order->svg) && !options_descriptor(options, "--fd", &order->fd))
         options_word(options, &none); /* none is expected */
 }
 
@@ -97,7 +88,7 @@ static bool complain(const char *what) {
 
 static bool is_consistent(const struct order *order) {
     const int targets = (order->pid != 0) + (order->core != NULL) + order->self_test;
-    const int secrets = order->fd_given + (order->file != NULL) + (order->key != NULL) + (order->name != NULL);
+    const int secrets = (order->fd >= 0) + (order->file != NULL) + (order->key != NULL) + (order->name != NULL);
     if (targets != 1) return complain("one of --pid, --core and --self-test");
     if (order->self_test && (secrets != 0 || order->map || order->json || order->svg != NULL))
         return complain("--self-test stands alone");
@@ -151,7 +142,7 @@ static bool take_secret(const struct order *order, memguard_vault *vault, struct
     const char *from = path != NULL ? path : order->name != NULL ? order->name : "the descriptor";
     bool good = path != NULL          ? read_file(vault, path, &secret)
                 : order->name != NULL ? client_fetch(order->name, true, vault, &secret) == EXIT_GOOD
-                                      : read_input(vault, (int)order->fd, &secret);
+                                      : read_input(vault, order->fd, &secret);
     return good && sought_make(sought, vault, secret, order->key != NULL, from);
 }
 
@@ -264,7 +255,7 @@ static int scan(const struct order *order, memguard_vault *vault) {
 }
 
 static int run(int argc, char **argv) {
-    struct order order = {0};
+    struct order order = {.fd = -1};
     MEMGUARD_AUTO_VAULT memguard_vault *vault = NULL;
     if (!parse(&order, argc, argv)) return EXIT_USAGE;
     tidy_start();

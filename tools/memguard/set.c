@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <memguard/io.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,8 +42,8 @@ static const char manual[] = "usage: memguard set NAME [--fd N | --file FILE | -
 
 struct set {
     const char *name, *file, *gen;
-    uint64_t fd; /* 0: not given */
-    bool fd_given, line;
+    int fd; /* -1: not given */
+    bool line;
     struct wire_frame request;
 };
 
@@ -66,16 +65,6 @@ static bool parse_gen(struct set *set) {
     return false;
 }
 
-static bool parse_fd(struct set *set, struct options *options) {
-    const char *text = NULL;
-    if (!options_value(options, "--fd", &text)) return false;
-    set->fd_given = true;
-    if (text == NULL || strcmp(text, "0") == 0 || options_parse_number(text, INT_MAX, &set->fd)) return true;
-    ui_error("--fd takes the number of a descriptor, not %s", text);
-    options->bad = true;
-    return true;
-}
-
 static void parse_one(struct set *set, struct options *options) {
     if (options_flag(options, "--line"))
         set->line = true;
@@ -87,7 +76,7 @@ static void parse_one(struct set *set, struct options *options) {
              !options_duration(options, "--idle", &set->request.idle_ms) &&
              !options_number(options, "--uses", UINT32_MAX, &set->request.uses) &&
              !options_value(options, "--file", &set->file) && !options_value(options, "--gen", &set->gen) &&
-             !parse_fd(set, options))
+             !options_descriptor(options, "--fd", &set->fd))
         options_word(options, &set->name);
 }
 
@@ -98,7 +87,7 @@ static bool parse(struct set *set, int argc, char **argv) {
     if (options.bad) return false;
     if (set->name == NULL) ui_error("which name? see memguard set --help");
     if (set->name == NULL || !client_name_is_good(set->name)) return false;
-    if (set->fd_given + (set->file != NULL) + (set->gen != NULL) > 1) {
+    if ((set->fd >= 0) + (set->file != NULL) + (set->gen != NULL) > 1) {
         ui_error("only one of --fd, --file and --gen");
         return false;
     }
@@ -138,31 +127,32 @@ static int is_line(const void *bytes, size_t size, void *arg) {
 /* For a person who has typed `echo ... | memguard set`: one line, and its newline is hardly meant. Programs hear nothing. */
 static void note_newline(const struct set *set, memguard_secret secret) {
     int found = 0;
-    if (set->line || set->file != NULL || set->fd_given || isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) return;
+    if (set->line || set->file != NULL || set->fd >= 0 || isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) return;
     if (memguard_secret_use(secret, is_line, NULL, &found) == MEMGUARD_OK && found)
         ui_error("the newline at the end of the input is part of the secret; --line leaves it out");
 }
 
 static int read_secret(const struct set *set, memguard_vault *vault, memguard_secret *secret) {
     if (set->file != NULL) return read_file(set, vault, secret);
-    if (set->fd_given || !isatty(STDIN_FILENO)) return read_input(set, (int)set->fd, vault, secret);
+    if (set->fd >= 0 || !isatty(STDIN_FILENO))
+        return read_input(set, set->fd >= 0 ? set->fd : STDIN_FILENO, vault, secret);
     return client_prompt(vault, "Secret: ", "Once more: ", secret);
 }
 
 static int make(const struct set *set) {
     struct wire_frame reply;
-    int code = client_need_agent(true);
+    int code = client_need_agent();
     return code != EXIT_GOOD ? code : client_ask(&set->request, set->name, &reply, NULL);
 }
 
 static int run(int argc, char **argv) {
-    struct set set = {.request = wire_request(WIRE_SET)};
+    struct set set = {.fd = -1, .request = wire_request(WIRE_SET)};
     MEMGUARD_AUTO_VAULT memguard_vault *vault = NULL;
     memguard_secret secret = {0};
     struct wire_frame reply;
     if (!parse(&set, argc, argv)) return EXIT_USAGE;
     if (set.gen != NULL) return make(&set);
-    int code = client_need_agent(true); /* before somebody has typed it */
+    int code = client_need_agent(); /* before somebody has typed it */
     if (code == EXIT_GOOD) code = client_vault(&vault);
     if (code == EXIT_GOOD) code = read_secret(&set, vault, &secret);
     if (code == EXIT_GOOD) code = client_give(set.request, set.name, secret, true, &reply);
